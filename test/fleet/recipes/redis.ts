@@ -1,0 +1,26 @@
+import { answers } from '../probe.ts';
+import { lines, type Recipe } from '../recipe.ts';
+
+export const redis: Recipe = {
+  ports: 1,
+  user: 'redis',
+  stopSignal: 'SIGTERM',
+  launch: ({ data, ports: [port], config }) => {
+    const settings = {
+      bind: '127.0.0.1',
+      port: String(port),
+      dir: data,
+      appendonly: 'yes',
+      appendfsync: 'always',
+      save: '""',
+      ...config,
+    };
+    return {
+      url: `redis://127.0.0.1:${port}`,
+      files: { 'redis.conf': lines(settings, ' ') },
+      script: 'exec redis-server redis.conf',
+      // While the append-only file is read back, the answer is -LOADING.
+      isReady: () => answers(port!, 'PING\r\n', (answer) => answer.toString().startsWith('+PONG')),
+    };
+  },
+};
