@@ -1,0 +1,32 @@
+import { type Codec, jsonCodec } from '../codec.ts';
+import { HoldfastError, isHoldfastError, messageOf } from '../errors.ts';
+
+export interface Encoded {
+  readonly body: Uint8Array;
+  readonly contentType: string;
+}
+export const BYTES = 'application/octet-stream';
+export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
+
+/** Payload → bytes, once, at accept time: later changes of the payload have no effect. Bytes travel as they are. */
+export function encode(topic: string, codec: Codec | undefined, payload: unknown, maxBytes: number): Encoded {
+  const encoded = codec === undefined && payload instanceof Uint8Array ? { body: payload.slice(), contentType: BYTES } : byCodec(topic, codec ?? jsonCodec, payload);
+  if (encoded.body.byteLength > maxBytes) {
+    throw new HoldfastError(
+      'message-too-large',
+      `The encoded payload for topic "${topic}" has ${encoded.body.byteLength} bytes, more than the limit of ${maxBytes}; ` +
+        'send a reference to the data instead, or raise maxBytes and the broker\'s own limit',
+      { details: { topic, bytes: encoded.body.byteLength, maxBytes } },
+    );
+  }
+  return encoded;
+}
+
+function byCodec(topic: string, codec: Codec, payload: unknown): Encoded {
+  try {
+    return { body: codec.encode(payload), contentType: codec.contentType };
+  } catch (error) {
+    if (isHoldfastError(error)) throw error;
+    throw new HoldfastError('not-encodable', `The payload for topic "${topic}" cannot be encoded as ${codec.contentType}: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,106 @@
+/** From payload and options to a message in wire form: everything that is checked before anything is sent or stored. */
+
+import { HoldfastError } from '../errors.ts';
+import { checkHeaders, checkId, checkKey, newId, noHeaders } from '../message.ts';
+import { checkOptions, durationMs, positiveMs, oneOf, type Check, anything } from '../options.ts';
+import type { Headers, OutboxAddOptions, Priority } from '../port.ts';
+import { groupsOf, hasLanes, type Topic } from '../topic.ts';
+import { DEFAULT_MAX_BYTES, encode } from './encode.ts';
+import { validate } from './validate.ts';
+
+/** A checked and encoded message that does not yet know its broker. */
+export interface Prepared {
+  readonly id: string;
+  readonly body: Uint8Array;
+  readonly contentType: string;
+  readonly key: string | undefined;
+  readonly dedupeKey: string | undefined;
+  readonly lane: Priority;
+  readonly headers: Headers;
+  readonly delayMs: number;
+  readonly expiresInMs: number | undefined;
+}
+
+const LANES: readonly string[] = ['high', 'normal', 'low'];
+
+export const MESSAGE_CHECKS: Readonly<Record<keyof OutboxAddOptions, Check>> = {
+  id: anything,
+  key: anything,
+  dedupeKey: anything,
+  priority: oneOf('high', 'normal', 'low'),
+  delayMs: durationMs,
+  expiresInMs: positiveMs,
+  headers: anything,
+};
+
+/** Synchronous unless the schema is not. Throws HoldfastErrors with outcome `not-sent`, TypeErrors for misuse. */
+export function prepare(
+  topic: Topic,
+  payload: unknown,
+  options: OutboxAddOptions | undefined,
+  maxBytes: number = DEFAULT_MAX_BYTES,
+): Prepared | Promise<Prepared> {
+  const valid = validate(topic.name, topic.options.schema, payload);
+  return valid === undefined ? build(topic, payload, options, maxBytes) : valid.then(() => build(topic, payload, options, maxBytes));
+}
+
+function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, maxBytes: number): Prepared {
+  const { body, contentType } = encode(topic.name, topic.options.codec, payload, topic.options.maxBytes ?? maxBytes);
+  const key = options.key ?? topic.options.key?.(payload);
+  if (key !== undefined) checkKey(key);
+  const dedupeKey = options.dedupeKey ?? topic.options.dedupeKey?.(payload);
+  if (dedupeKey !== undefined) checkId('dedupeKey', dedupeKey);
+  if (options.id !== undefined) checkId('id', options.id);
+  const ordered = isOrdered(topic);
+  if (ordered && key === undefined) {
+    throw new HoldfastError('invalid-message', `Topic "${topic.name}" has an ordered group, so every message needs a key`, { details: { field: 'key' } });
+  }
+  const delayMs = options.delayMs ?? 0;
+  if (ordered && delayMs > 0) {
+    throw new HoldfastError('invalid-message', `Topic "${topic.name}" has an ordered group: delay and order exclude each other (S14)`, {
+      details: { field: 'delayMs' },
+    });
+  }
+  return {
+    id: options.id ?? newId(),
+    body,
+    contentType,
+    key,
+    dedupeKey,
+    lane: laneOf(topic, payload, options.priority),
+    headers: options.headers === undefined ? noHeaders : checkHeaders(options.headers),
+    delayMs,
+    expiresInMs: options.expiresInMs,
+  };
+}
+
+function laneOf(topic: Topic, payload: unknown, asked: Priority | undefined): Priority {
+  if (!hasLanes(topic.options)) {
+    if (asked === undefined) return 'normal';
+    throw new HoldfastError('invalid-message', `Topic "${topic.name}" has no lanes: give it a priority in defineTopic, or publish without one`, {
+      details: { field: 'priority' },
+    });
+  }
+  const declared = topic.options.priority;
+  const lane = asked ?? (typeof declared === 'function' ? declared(payload) : declared) ?? 'normal';
+  if (!LANES.includes(lane)) {
+    throw new HoldfastError('invalid-message', `The priority function of topic "${topic.name}" must return 'high', 'normal' or 'low'`, {
+      details: { field: 'priority' },
+    });
+  }
+  return lane;
+}
+
+const orderedTopics = new WeakMap<object, boolean>();
+function isOrdered(topic: Topic): boolean {
+  let ordered = orderedTopics.get(topic);
+  if (ordered === undefined) {
+    ordered = groupsOf(topic.options).some((group) => group.ordered);
+    orderedTopics.set(topic, ordered);
+  }
+  return ordered;
+}
+
+export function checkAddOptions(options: OutboxAddOptions | undefined): void {
+  if (options !== undefined) checkOptions('outbox.add', options, MESSAGE_CHECKS);
+}

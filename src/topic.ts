@@ -1,0 +1,127 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Codec } from './codec.ts';
+import { checkOptions, count, func, object, oneOf, type Check } from './options.ts';
+import type { Capabilities, EntrySource, OutboxShape, Priority, Topology } from './port.ts';
+import { toEntry } from './outbox/entry.ts';
+
+export interface GroupOptions {
+  /** `'key'`: messages of one key are handled one after the other, in the order they were accepted (G5). @default 'none' */
+  readonly order?: 'none' | 'key';
+}
+
+export interface TopicOptions<Input, Output = Input> {
+  /** Any Standard Schema (zod, valibot, arktype …). Publishing checks the input, consuming hands over the output (S13). */
+  readonly schema?: StandardSchemaV1<Input, Output>;
+  /** @default strict JSON; `Uint8Array` payloads travel as they are */
+  readonly codec?: Codec;
+  /** The key that order, partitions and shards go by. Needed where a group is ordered. */
+  key?(payload: Input): string;
+  /** What makes two messages the same to inbox and dedupe. @default source and id */
+  dedupeKey?(payload: Input): string;
+  /** Declares the lanes high, normal and low, and says which one a message takes. */
+  readonly priority?: Priority | PriorityOf<Input>;
+  /** Parallelism of an ordered group. Cannot be changed later without moving the messages (S2). @default 1; Kafka 6 */
+  readonly partitions?: number;
+  /** Consumer groups, declared by publishers too, so that a message waits for a group whose consumers start later. A list of names means none ordered. */
+  readonly groups?: readonly string[] | Readonly<Record<string, GroupOptions>>;
+  /** Largest encoded payload. @default what the adapter takes, at most 1 MiB */
+  readonly maxBytes?: number;
+  /** @default 'dead-letter' */
+  readonly onExpired?: 'dead-letter' | 'drop';
+}
+
+/** A method's type, so that a topic of any payload is a `Topic`. */
+export type PriorityOf<Input> = { of(payload: Input): Priority }['of'];
+
+export interface Topic<Input = unknown, Output = Input> extends EntrySource<Input> {
+  readonly name: string;
+  readonly options: TopicOptions<Input, Output>;
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+const RESERVED = /^(amq\.|__|holdfast[.-]?)/;
+
+function checkName(what: string, name: unknown, longest: number): void {
+  if (typeof name !== 'string' || !NAME.test(name) || name.length > longest || name.includes('--') || name.includes('..') || RESERVED.test(name)) {
+    throw new TypeError(
+      `${what} must be 1 to ${longest} characters of A-Z a-z 0-9 . _ -, begin with a letter or digit, hold no "--" or "..", ` +
+        `and not begin with "amq." or "holdfast"; received ${typeof name === 'string' ? JSON.stringify(name.slice(0, 60)) : typeof name}`,
+    );
+  }
+}
+export const checkGroupName = (name: unknown): void => checkName('A group name', name, 64);
+
+const groupsOption: Check = (value) =>
+  typeof value === 'object' && value !== null ? undefined : "must be a list of names or an object like { billing: {}, board: { order: 'key' } }";
+const priorityOption: Check = (value) =>
+  typeof value === 'function' ? undefined : oneOf('high', 'normal', 'low')(value) && "must be 'high', 'normal', 'low' or a function that returns one";
+
+const CHECKS: Readonly<Record<keyof TopicOptions<unknown>, Check>> = {
+  schema: object,
+  codec: object,
+  key: func,
+  dedupeKey: func,
+  priority: priorityOption,
+  partitions: count(1, 1024),
+  groups: groupsOption,
+  maxBytes: count(1),
+  onExpired: oneOf('dead-letter', 'drop'),
+};
+
+/**
+ * Defines a typed topic: its name, its payload's type and schema, its key, lanes and groups. A pure value: nothing is
+ * opened or declared until a client connects.
+ *
+ * Throws a TypeError that names every wrong option.
+ */
+export function defineTopic<S extends StandardSchemaV1>(
+  name: string,
+  options: { readonly schema: S } & Omit<TopicOptions<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>, 'schema'>,
+): Topic<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>;
+export function defineTopic<T = unknown>(name: string, options?: TopicOptions<T>): Topic<T>;
+export function defineTopic(name: string, options: TopicOptions<unknown> = {}): Topic {
+  checkName('A topic name', name, 200);
+  checkOptions(`defineTopic("${name}")`, options, CHECKS);
+  for (const group of groupsOf(options)) {
+    checkGroupName(group.name);
+    if (group.ordered && options.key === undefined) {
+      throw new TypeError(`defineTopic("${name}"): group "${group.name}" has order 'key', so the topic needs a key function`);
+    }
+  }
+  const topic: Topic = Object.freeze({
+    name,
+    options: Object.freeze({ ...options }),
+    toEntry: (payload: unknown, add: Parameters<Topic['toEntry']>[1]) => toEntry(topic, payload, add),
+  });
+  return topic;
+}
+
+export function isTopic(value: unknown): value is Topic {
+  return typeof value === 'object' && value !== null && 'name' in value && 'options' in value && 'toEntry' in value;
+}
+
+export function groupsOf(options: Pick<TopicOptions<unknown>, 'groups'>): readonly { readonly name: string; readonly ordered: boolean }[] {
+  const groups = options.groups ?? [];
+  if (Array.isArray(groups)) return (groups as readonly string[]).map((name) => ({ name, ordered: false }));
+  return Object.entries(groups as Readonly<Record<string, GroupOptions>>).map(([name, group]) => {
+    checkOptions(`group "${name}"`, group, { order: oneOf('none', 'key') });
+    return { name, ordered: group.order === 'key' };
+  });
+}
+
+export const hasLanes = (options: Pick<TopicOptions<unknown>, 'priority'>): boolean => options.priority !== undefined;
+
+/** What the outbox remembers of a topic, so that a relay can declare and route without the topic object. */
+export function shapeOf(topic: Pick<Topic, 'name' | 'options'>): OutboxShape {
+  return {
+    topic: topic.name,
+    groups: groupsOf(topic.options),
+    partitions: topic.options.partitions,
+    lanes: hasLanes(topic.options),
+  };
+}
+
+export function topologyOf(shape: OutboxShape, capabilities: Pick<Capabilities, 'defaultPartitions'>): Topology {
+  return { topic: shape.topic, groups: shape.groups, partitions: shape.partitions ?? capabilities.defaultPartitions, lanes: shape.lanes };
+}
+
