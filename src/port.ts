@@ -211,6 +211,8 @@ export interface Capabilities {
   readonly backlog: readonly ('ready' | 'inFlight' | 'delayed' | 'dead' | 'oldestAgeMs')[];
   /** Partitions of a topic that does not say. */
   readonly defaultPartitions: number;
+  /** `Delivery.position` names a message for good, so it can stand in for the id that a foreign producer did not set (S26). @default false */
+  readonly stablePositions?: boolean;
   /** Largest body that the broker takes as configured by default. */
   readonly maxBodyBytes: number;
   readonly flow: {

@@ -73,13 +73,12 @@ async function publishOnce(batch: readonly Pending[], context: SendContext): Pro
     );
   } catch (error) {
     return batch.map(() => ({ kind: 'unknown', error }));
-  } finally {
-    for (const pending of batch) pending.inFlight = false;
   }
 }
 
 /** Whether the message has its final answer. */
 function settle(pending: Pending, outcome: PublishOutcome | undefined, context: SendContext): boolean {
+  pending.inFlight = false;
   switch (outcome?.kind) {
     case 'confirmed':
       context.confirmed(pending, outcome.position);

@@ -1,0 +1,263 @@
+/** A consumer: takes deliveries in, hands them on within its concurrency, renews their leases, and drains at the end. */
+
+import type { Emitter } from '../events.ts';
+import { HoldfastError } from '../errors.ts';
+import { rateLimit } from '../policy/rate.ts';
+import type { BrokerAdapter, Delivery, Receive, SettleOutcome, Source, Topology } from '../port.ts';
+import type { Topic } from '../topic.ts';
+import { createCalls } from './calls.ts';
+import { fifo } from './fifo.ts';
+import type { ConsumePlan } from './options.ts';
+import { orderedSchedule, unorderedSchedule } from './order.ts';
+import type { ProcessContext } from './process.ts';
+import { createSettler, type Settler } from './settle.ts';
+import { type Work, workFor } from './work.ts';
+
+export interface Consumer {
+  /** Stops taking new messages; what is being handled goes on. */
+  pause(): void;
+  resume(): void;
+  /** Stops intake, waits for handlers at most `drainMs`, settles, and gives the rest back unspent. Idempotent. */
+  close(options?: { readonly drainMs?: number }): Promise<Drained>;
+}
+export interface Drained {
+  /** Messages settled as handled, retried or dead while closing. */
+  readonly completed: number;
+  readonly givenBack: number;
+  readonly unknown: number;
+}
+
+export interface ConsumerInternals extends Consumer {
+  readonly topic: string;
+  readonly group: string;
+  /** Milliseconds without a delivery or a settlement, while it should be working; undefined while it is not. */
+  stalledMs(): number | undefined;
+  readonly timeoutMs: number;
+}
+
+export interface ConsumerSetup {
+  readonly adapter: BrokerAdapter;
+  readonly topology: Topology;
+  readonly topic: Topic;
+  readonly plan: ConsumePlan;
+  readonly ordered: boolean;
+  readonly emitter: Emitter;
+  readonly crashPoint: ProcessContext['crashPoint'];
+}
+
+/** What one slot does: takes work from the schedule and says when it is through. */
+export interface Runner {
+  /** The most messages of one run; more than 1 only for batches. */
+  readonly batchSize: number;
+  readonly batchWaitMs: number;
+  /** Calls `finished` once for each work: true frees its key. Never rejects. */
+  run(batch: readonly Work[], context: Omit<ProcessContext, 'invoke'>, finished: (work: Work, free: boolean) => void): Promise<void>;
+}
+
+export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promise<ConsumerInternals> {
+  const { adapter, topology, topic, plan, ordered, emitter } = setup;
+  const schedule = ordered ? orderedSchedule(plan.laneWeights) : unorderedSchedule(plan.laneWeights);
+  const due = fifo<Work>();
+  const held = new Map<Delivery, Work>();
+  const timers = new Set<NodeJS.Timeout>();
+  const rate = rateLimit(plan.ratePerSecond);
+  const calls = createCalls(plan.timeoutMs, `group "${plan.group}" of topic "${topic.name}"`);
+  const closing = new AbortController();
+  const counts = { settled: 0, unknown: 0 };
+  let running = 0;
+  let paused = false;
+  let stopping = false;
+  let ended: Promise<Drained> | undefined;
+  let firstWaitingAt = 0;
+  let wakeTimer: NodeJS.Timeout | undefined;
+  let lastDeliveredAt = performance.now();
+  let idle: (() => void) | undefined;
+
+  const receive: Receive = {
+    deliver(batch) {
+      if (stopping) return;
+      lastDeliveredAt = performance.now();
+      if (schedule.waiting === 0) firstWaitingAt = lastDeliveredAt;
+      for (const delivery of batch) {
+        const work = workFor(delivery);
+        held.set(delivery, work);
+        schedule.add(work);
+      }
+      pump();
+    },
+    revoked(epoch) {
+      for (const [delivery, work] of held) {
+        if (delivery.epoch !== epoch) continue;
+        work.revoked = true;
+        held.delete(delivery);
+      }
+      schedule.drop((work) => work.revoked);
+      due.remove((work) => work.revoked && release(work));
+    },
+  };
+
+  const source = adapter.subscribe(
+    {
+      topology,
+      group: plan.group,
+      ordered,
+      prefetch: plan.prefetch ?? Math.max(plan.concurrency * 2 * runner.batchSize, ordered ? 100 : 32),
+      leaseMs: plan.leaseMs,
+      handlerTimeoutMs: plan.timeoutMs,
+    },
+    receive,
+  );
+  const settler = counting(createSettler(source, emitter, { topic: topic.name, group: plan.group }));
+  const context: Omit<ProcessContext, 'invoke'> = {
+    topic,
+    plan,
+    ordered,
+    stablePositions: adapter.capabilities.stablePositions === true,
+    calls,
+    settler,
+    emitter,
+    closing: closing.signal,
+    crashPoint: setup.crashPoint,
+    hold,
+  };
+  const opened: Source = await source;
+  const leaseTimer = adapter.capabilities.leases ? setInterval(() => void extend(), Math.floor(plan.leaseMs / 3)) : undefined;
+
+  function counting(inner: Settler): Settler {
+    return {
+      async settle(settlement) {
+        // From here on it is the adapter's: its lease is not ours to renew.
+        held.delete(settlement.delivery);
+        const outcome: SettleOutcome = await inner.settle(settlement);
+        if (outcome === 'settled') counts.settled += 1;
+        else if (outcome === 'unknown') counts.unknown += 1;
+        return outcome;
+      },
+      idle: () => inner.idle(),
+      get lastSettledAt() {
+        return inner.lastSettledAt;
+      },
+    };
+  }
+
+  function hold(work: Work, delayMs: number): void {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      if (work.revoked) release(work);
+      else due.push(work);
+      pump();
+    }, delayMs);
+    timers.add(timer);
+  }
+
+  function release(work: Work): boolean {
+    schedule.free(work);
+    return true;
+  }
+
+  function pump(): void {
+    while (!stopping && !paused && running < plan.concurrency) {
+      const waitMs = due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
+      if (waitMs === undefined) return;
+      if (waitMs > 0) return wakeIn(waitMs);
+      const batch = take();
+      if (batch.length === 0) return;
+      start(batch);
+    }
+  }
+
+  /** 0 when a run may start now, else how long to wait for the rate or for the batch to fill. */
+  function untilStart(): number {
+    if (runner.batchWaitMs > 0 && due.size + schedule.waiting < runner.batchSize) {
+      const fillMs = firstWaitingAt + runner.batchWaitMs - performance.now();
+      if (fillMs > 0) return fillMs;
+    }
+    return rate.take(performance.now());
+  }
+
+  function wakeIn(ms: number): void {
+    if (wakeTimer !== undefined) return;
+    wakeTimer = setTimeout(() => {
+      wakeTimer = undefined;
+      pump();
+    }, Math.ceil(ms));
+  }
+
+  function take(): Work[] {
+    const batch: Work[] = [];
+    while (batch.length < runner.batchSize) {
+      const work = due.shift() ?? schedule.next();
+      if (work === undefined) break;
+      batch.push(work);
+    }
+    firstWaitingAt = performance.now();
+    return batch;
+  }
+
+  function start(batch: readonly Work[]): void {
+    running += 1;
+    void runner.run(batch, context, (work, free) => free && schedule.free(work)).then(() => {
+      running -= 1;
+      if (running === 0) idle?.();
+      pump();
+    });
+  }
+
+  async function extend(): Promise<void> {
+    if (held.size === 0) return;
+    try {
+      await opened.extend([...held.keys()]);
+    } catch (error) {
+      emitter.emit('error', { during: `extend leases of group "${plan.group}"`, error });
+    }
+  }
+
+  async function drain(drainMs: number): Promise<Drained> {
+    const before = { ...counts };
+    stopping = true;
+    opened.pause();
+    await quiet(drainMs);
+    // What has not finished by now is aborted and given back.
+    closing.abort(new HoldfastError('handler-aborted', 'the consumer is closing'));
+    calls.abortAll(closing.signal.reason);
+    await quiet(5_000);
+    for (const timer of timers) clearTimeout(timer);
+    clearTimeout(wakeTimer);
+    await settler.idle();
+    clearInterval(leaseTimer);
+    calls.close();
+    const givenBack = held.size;
+    await opened.stop();
+    return { completed: counts.settled - before.settled, givenBack, unknown: counts.unknown - before.unknown };
+  }
+
+  async function quiet(withinMs: number): Promise<void> {
+    if (running === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      idle = resolve;
+      timer = setTimeout(resolve, withinMs);
+    });
+    clearTimeout(timer);
+  }
+
+  return {
+    topic: topic.name,
+    group: plan.group,
+    timeoutMs: plan.timeoutMs,
+    pause() {
+      paused = true;
+      opened.pause();
+    },
+    resume() {
+      paused = false;
+      if (!stopping) opened.resume();
+      pump();
+    },
+    close({ drainMs = 10_000 } = {}) {
+      ended ??= drain(drainMs);
+      return ended;
+    },
+    stalledMs: () => (paused || stopping || running > 0 ? undefined : performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt)),
+  };
+}

@@ -1,0 +1,55 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { type Codec, jsonCodec } from '../codec.ts';
+import { HoldfastError, messageOf } from '../errors.ts';
+import { noHeaders, type Message } from '../message.ts';
+import type { Delivery } from '../port.ts';
+import { BYTES } from '../publish/encode.ts';
+import { issuesText } from '../publish/validate.ts';
+import type { Topic } from '../topic.ts';
+
+/** The payload of a delivery, decoded and validated; throws a HoldfastError that becomes the dead letter's reason. */
+export function decode(topic: Topic, delivery: Delivery): unknown {
+  const { body, contentType } = delivery.message;
+  const codec = topic.options.codec;
+  if (codec === undefined && contentType === BYTES) return check(topic, new Uint8Array(body));
+  let payload: unknown;
+  try {
+    payload = (codec ?? jsonCodec).decode(body);
+  } catch (error) {
+    throw undecodable(codec ?? jsonCodec, topic, error);
+  }
+  return check(topic, payload);
+}
+
+function undecodable(codec: Codec, topic: Topic, error: unknown): HoldfastError {
+  return new HoldfastError('undecodable', `A message of topic "${topic.name}" is not ${codec.contentType}: ${messageOf(error)}`, { cause: error });
+}
+
+function check(topic: Topic, payload: unknown): unknown {
+  const { schema } = topic.options;
+  if (schema === undefined) return payload;
+  const result = schema['~standard'].validate(payload);
+  return result instanceof Promise ? result.then((settled) => accept(topic, settled)) : accept(topic, result);
+}
+
+function accept(topic: Topic, result: StandardSchemaV1.Result<unknown>): unknown {
+  if (result.issues === undefined) return result.value;
+  throw new HoldfastError('schema-mismatch', `A message of topic "${topic.name}" does not match its schema: ${issuesText(result.issues)}`);
+}
+
+/** The message for one call of the handler. */
+export function messageFor(topic: Topic, delivery: Delivery, payload: unknown, attempt: number): Message {
+  const { message } = delivery;
+  return {
+    id: message.id ?? delivery.position,
+    topic: topic.name,
+    payload,
+    key: message.key,
+    source: message.source,
+    dedupeKey: message.dedupeKey,
+    priority: delivery.lane,
+    headers: message.headers ?? noHeaders,
+    publishedAt: new Date(message.publishedAt ?? Date.now()),
+    attempt,
+  };
+}

@@ -1,0 +1,72 @@
+/** What the core writes on internal copies, and reads back: attempts and failures. Adapters carry marks unread. */
+
+import { hostname } from 'node:os';
+import { createHash } from 'node:crypto';
+import { messageOf, redact } from '../errors.ts';
+import type { Delivery, Headers } from '../port.ts';
+
+/** How often the message was handled so far, and since when it fails. */
+export interface Progress {
+  readonly attempts: number;
+  readonly firstFailedAt: number | undefined;
+}
+
+export function readProgress(marks: Headers): Progress {
+  return { attempts: whole(marks.attempts) ?? 0, firstFailedAt: whole(marks['first-failed']) };
+}
+
+function whole(text: string | undefined): number | undefined {
+  const value = Number(text);
+  return text !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+}
+
+/** Marks of a copy that is tried again later. */
+export function retryMarks(progress: Progress, now: number): Headers {
+  return { attempts: String(progress.attempts), 'first-failed': String(progress.firstFailedAt ?? now) };
+}
+
+/** Why a message is dead, and all that helps to find out what to do about it (G7). */
+export interface Failure extends Progress {
+  readonly reason: string;
+  readonly error: unknown;
+  readonly group: string;
+}
+
+const ERROR_BYTES = 2_048;
+
+/** Marks of a dead letter. The error's text is cut, and URLs lose their passwords; the payload is never repeated. */
+export function deadMarks(failure: Failure, delivery: Delivery, now: number): Headers {
+  const marks: Record<string, string> = {
+    reason: cut(plain(redact(failure.reason)), 256),
+    attempts: String(failure.attempts),
+    'first-failed': String(failure.firstFailedAt ?? now),
+    'dead-at': String(now),
+    origin: delivery.position,
+    group: failure.group,
+    host: hostname(),
+  };
+  if (failure.error !== undefined) {
+    marks.error = cut(plain(redact(errorText(failure.error))), ERROR_BYTES);
+    marks.fingerprint = fingerprint(failure.error);
+  }
+  return marks;
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${messageOf(error)}` : messageOf(error);
+}
+
+/** Same error class thrown from the same line ⇒ same fingerprint: dead letters are grouped by it. */
+function fingerprint(error: unknown): string {
+  const frame = error instanceof Error ? /^\s+at .*$/m.exec(error.stack ?? '')?.[0].trim() : undefined;
+  const name = error instanceof Error ? error.name : typeof error;
+  return createHash('sha256').update(`${name}\n${frame ?? ''}`).digest('hex').slice(0, 16);
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: brokers and terminals must not see them
+const plain = (text: string): string => text.toWellFormed().replace(/[\u0000-\u001f\u007f]+/g, ' ');
+
+function cut(text: string, bytes: number): string {
+  if (Buffer.byteLength(text) <= bytes) return text;
+  return `${Buffer.from(text).subarray(0, bytes - 4).toString('utf8').replace(/\uFFFD$/, '')}…`;
+}

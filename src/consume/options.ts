@@ -1,0 +1,103 @@
+import type { Message } from '../message.ts';
+import { checkOptions, count, durationMs, func, object, oneOf, positive, positiveMs, text, type Check } from '../options.ts';
+import { retryPlan, type RetryOptions, type RetryPlan } from '../policy/delays.ts';
+import type { Inbox } from '../port.ts';
+import type { DedupeStore } from './dedupe.ts';
+import { DEFAULT_WEIGHTS, type LaneWeights } from './lanes.ts';
+
+export type Classified = 'retry' | 'dead-letter';
+
+export interface ConsumeOptions<Tx = undefined> {
+  readonly group: string;
+  /** If given, must agree with the topic's declaration (S1). */
+  readonly order?: 'none' | 'key';
+  /** Handlers at once in this consumer. @default 10 */
+  readonly concurrency?: number;
+  /** Deliveries held unsettled, per lane and shard; bounds memory and priority inversion (G6). @default twice the concurrency, at least 32 (ordered: 100) */
+  readonly prefetch?: number;
+  /** @default 2 immediate retries, then after 5 s, 1 min and 10 min */
+  readonly retry?: RetryOptions;
+  /** One handler call's deadline; then its signal aborts and the attempt has failed. @default 60_000 */
+  readonly timeoutMs?: number;
+  /** Effects once: the handler's writes and the memory of the message commit together (G4). */
+  readonly inbox?: Inbox<Tx>;
+  /** Remembers handled messages outside a transaction: fewer repeats, not none. */
+  readonly dedupe?: DedupeStore;
+  /** What a thrown error means. @default 'retry' */
+  readonly classify?: (error: unknown, context: { readonly message: Message; readonly attempts: number }) => Classified;
+  /** Where a group that does not exist yet begins (S5). @default 'earliest' */
+  readonly from?: 'earliest' | 'latest' | Date;
+  /** Shares of the lanes when all have messages. @default { high: 64, normal: 8, low: 1 } */
+  readonly laneWeights?: Partial<LaneWeights>;
+  /** Handler calls started per second by this consumer. @default unlimited */
+  readonly ratePerSecond?: number;
+  /** Where deliveries are leased: a consumer that died holds its messages for at most this long. @default 30_000 */
+  readonly leaseMs?: number;
+}
+
+export interface ConsumePlan {
+  readonly group: string;
+  readonly concurrency: number;
+  readonly prefetch: number | undefined;
+  readonly retry: RetryPlan;
+  readonly timeoutMs: number;
+  readonly inbox: Inbox<unknown> | undefined;
+  readonly dedupe: DedupeStore | undefined;
+  readonly classify: NonNullable<ConsumeOptions['classify']>;
+  readonly from: 'earliest' | 'latest' | number;
+  readonly laneWeights: LaneWeights;
+  readonly ratePerSecond: number | undefined;
+  readonly leaseMs: number;
+}
+
+const isFrom: Check = (value) =>
+  value === 'earliest' || value === 'latest' || (value instanceof Date && !Number.isNaN(value.getTime())) ? undefined : "must be 'earliest', 'latest' or a valid Date";
+const isInbox: Check = (value) => (typeof (value as Inbox<unknown> | null)?.run === 'function' ? undefined : 'must be the inbox of a store');
+
+const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
+  group: text,
+  order: oneOf('none', 'key'),
+  concurrency: count(1, 10_000),
+  prefetch: count(1, 10_000),
+  retry: object,
+  timeoutMs: positiveMs,
+  inbox: isInbox,
+  dedupe: object,
+  classify: func,
+  from: isFrom,
+  laneWeights: object,
+  ratePerSecond: positive,
+  leaseMs: (value) => positiveMs(value) ?? ((value as number) < 300 ? 'must be at least 300' : undefined),
+};
+
+export function consumePlan(options: ConsumeOptions<unknown>, extra: Readonly<Record<string, Check>> = {}): ConsumePlan {
+  checkOptions('consume', options, { ...CHECKS, ...extra });
+  if (options.group === undefined) throw new TypeError('consume: "group" is missing');
+  if (options.laneWeights !== undefined) checkOptions('laneWeights', options.laneWeights, { high: positive, normal: positive, low: positive });
+  const { from = 'earliest' } = options;
+  return {
+    group: options.group,
+    concurrency: options.concurrency ?? 10,
+    prefetch: options.prefetch,
+    retry: retryPlan(options.retry),
+    timeoutMs: options.timeoutMs ?? 60_000,
+    inbox: options.inbox,
+    dedupe: options.dedupe,
+    classify: options.classify ?? (() => 'retry'),
+    from: from instanceof Date ? from.getTime() : from,
+    laneWeights: { ...DEFAULT_WEIGHTS, ...options.laneWeights },
+    ratePerSecond: options.ratePerSecond,
+    leaseMs: options.leaseMs ?? 30_000,
+  };
+}
+
+export interface BatchOptions {
+  /** Most messages of one call. */
+  readonly size: number;
+  /** Longest wait for a batch to fill. @default 0: what is there */
+  readonly waitMs?: number;
+}
+export function checkBatchOptions(batch: unknown): asserts batch is BatchOptions {
+  checkOptions('batch', batch, { size: count(1, 10_000), waitMs: durationMs });
+  if ((batch as Partial<BatchOptions>).size === undefined) throw new TypeError('batch: "size" is missing');
+}

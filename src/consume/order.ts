@@ -1,0 +1,106 @@
+/** Which delivery is handled next: lanes by weight, and in ordered groups one message of a key at a time. */
+
+import type { Priority } from '../port.ts';
+import { fifo, type Fifo } from './fifo.ts';
+import { lanePicker, type LaneWeights } from './lanes.ts';
+import type { Work } from './work.ts';
+
+export interface Schedule {
+  readonly waiting: number;
+  add(work: Work): void;
+  /** The next one that may be handled. In ordered groups its key is busy until `free`. */
+  next(): Work | undefined;
+  /** The key's next message may be handled. */
+  free(work: Work): void;
+  /** Forgets what waits and matches, as after a revocation. */
+  drop(matches: (work: Work) => boolean): void;
+}
+
+type Lanes<T> = Readonly<Record<Priority, T>>;
+
+export function unorderedSchedule(weights: LaneWeights): Schedule {
+  const lanes: Lanes<Fifo<Work>> = { high: fifo(), normal: fifo(), low: fifo() };
+  const pick = lanePicker(weights);
+  return {
+    get waiting() {
+      return lanes.high.size + lanes.normal.size + lanes.low.size;
+    },
+    add: (work) => lanes[work.delivery.lane].push(work),
+    next() {
+      // Topics without lanes use only this one, and need no picking.
+      if (lanes.high.size === 0 && lanes.low.size === 0) return lanes.normal.shift();
+      const lane = pick((candidate) => lanes[candidate].size > 0);
+      return lane === undefined ? undefined : lanes[lane].shift();
+    },
+    free: () => undefined,
+    drop(matches) {
+      for (const lane of Object.values(lanes)) lane.remove(matches);
+    },
+  };
+}
+
+interface Chain {
+  readonly lane: Priority;
+  readonly waiting: Fifo<Work>;
+  busy: boolean;
+}
+
+export function orderedSchedule(weights: LaneWeights): Schedule {
+  const chains = new Map<string, Chain>();
+  // Chains with something waiting and nothing being handled.
+  const ready: Lanes<Fifo<string>> = { high: fifo(), normal: fifo(), low: fifo() };
+  const pick = lanePicker(weights);
+  let waiting = 0;
+  // A foreign message without a key has no order to keep.
+  const nameOf = ({ delivery }: Work): string => `${delivery.lane} ${delivery.shard} ${delivery.message.key === undefined ? `-${delivery.position}` : `=${delivery.message.key}`}`;
+
+  return {
+    get waiting() {
+      return waiting;
+    },
+    add(work) {
+      const name = nameOf(work);
+      let chain = chains.get(name);
+      if (chain === undefined) {
+        chain = { lane: work.delivery.lane, waiting: fifo(), busy: false };
+        chains.set(name, chain);
+      }
+      chain.waiting.push(work);
+      waiting += 1;
+      if (!chain.busy && chain.waiting.size === 1) ready[chain.lane].push(name);
+    },
+    next() {
+      for (;;) {
+        const lane = pick((candidate) => ready[candidate].size > 0);
+        if (lane === undefined) return undefined;
+        const name = ready[lane].shift()!;
+        const chain = chains.get(name);
+        // After a drop, a chain may be named here though it is empty, or twice.
+        if (chain === undefined || chain.busy) continue;
+        const work = chain.waiting.shift();
+        if (work === undefined) {
+          chains.delete(name);
+          continue;
+        }
+        chain.busy = true;
+        waiting -= 1;
+        return work;
+      }
+    },
+    free(work) {
+      const name = nameOf(work);
+      const chain = chains.get(name);
+      if (chain === undefined) return;
+      chain.busy = false;
+      if (chain.waiting.size > 0) ready[chain.lane].push(name);
+      else chains.delete(name);
+    },
+    drop(matches) {
+      for (const chain of chains.values()) {
+        const before = chain.waiting.size;
+        chain.waiting.remove(matches);
+        waiting -= before - chain.waiting.size;
+      }
+    },
+  };
+}

@@ -1,0 +1,228 @@
+/**
+ * The way of a message in, top to bottom: expired? → decode → known? → handle, with immediate retries → settle as done,
+ * retry or dead. Every path ends in exactly one settlement, or in none where the source is to give the message back.
+ */
+
+import type { Emitter } from '../events.ts';
+import { DeadLetter, isHoldfastError, RetryLater } from '../errors.ts';
+import { identityOf, type Message } from '../message.ts';
+import { nextStep } from '../policy/delays.ts';
+import { withRetries } from '../policy/retry.ts';
+import type { Topic } from '../topic.ts';
+import type { Calls } from './calls.ts';
+import { decode, messageFor } from './decode.ts';
+import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
+import { deadMarks, retryMarks } from './marks.ts';
+import type { ConsumePlan } from './options.ts';
+import type { Settler } from './settle.ts';
+import type { Work } from './work.ts';
+
+export interface CallContext {
+  /** The inbox's transaction; throws once the handler has timed out or been aborted (S24). Undefined without an inbox. */
+  readonly tx: unknown;
+  readonly signal: AbortSignal;
+}
+
+export interface ProcessContext {
+  readonly topic: Topic;
+  readonly plan: ConsumePlan;
+  readonly ordered: boolean;
+  readonly stablePositions: boolean;
+  readonly calls: Calls;
+  readonly settler: Settler;
+  readonly emitter: Emitter;
+  /** Aborts when the consumer stops waiting for handlers. */
+  readonly closing: AbortSignal;
+  readonly invoke: (message: Message, context: CallContext) => unknown;
+  readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
+  /** Ordered groups keep a key waiting in memory instead of sending its message round (S22). */
+  hold(work: Work, delayMs: number): void;
+}
+
+/** Whether the key may go on: false while its message is held for a retry. */
+export type Finished = boolean;
+
+const STORE_BACKOFF = { retries: 10, firstMs: 100, factor: 2, maxMs: 5_000, jitter: true };
+
+/** Never rejects. */
+export async function process(work: Work, context: ProcessContext): Promise<Finished> {
+  const { delivery } = work;
+  if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now()) return expired(work, context);
+  const identity = identityOf(delivery.message) ?? (context.stablePositions ? `at:${delivery.position}` : undefined);
+  if (identity === undefined && (context.plan.inbox !== undefined || context.plan.dedupe !== undefined)) {
+    return dead(work, context, 'no-id', new Error('the message carries no id, so inbox and dedupe cannot tell it from others'));
+  }
+  let payload: unknown;
+  try {
+    const decoded = decode(context.topic, delivery);
+    payload = decoded instanceof Promise ? await decoded : decoded;
+  } catch (error) {
+    return dead(work, context, isHoldfastError(error) ? error.code : 'undecodable', error);
+  }
+  if (context.plan.dedupe !== undefined && identity !== undefined) return deduped(work, payload, identity, context);
+  return attempts(work, payload, identity, context);
+}
+
+/** Handles until it succeeds, is to be tried later or is given up. `failed` is a first failure that happened elsewhere (in a batch). */
+export async function attempts(
+  work: Work,
+  payload: unknown,
+  identity: string | undefined,
+  context: ProcessContext,
+  failed?: { readonly error: unknown },
+): Promise<Finished> {
+  const { plan } = context;
+  try {
+    await withRetries(
+      (number) => (number === 1 && failed !== undefined ? Promise.reject(failed.error) : once(work, payload, identity, context)),
+      { ...plan.retry.immediate, retries: Number.POSITIVE_INFINITY, jitter: false },
+      (error) => !work.revoked && decide(work, error, payload, context).kind === 'immediate',
+      context.closing,
+    );
+  } catch (error) {
+    if (work.revoked || context.closing.aborted) return true;
+    if (error instanceof StoreFailed) {
+      context.emitter.emit('error', { during: `inbox of group "${plan.group}"`, error: error.cause });
+      return retry(work, context, 1_000);
+    }
+    const step = decide(work, error, payload, context);
+    if (step.kind === 'dead') return dead(work, context, step.reason, error);
+    return retry(work, context, step.kind === 'delay' ? step.delayMs : 0);
+  }
+  await context.crashPoint?.('consume:handled');
+  return settleDone(work, context);
+}
+
+async function once(work: Work, payload: unknown, identity: string | undefined, context: ProcessContext): Promise<void> {
+  const { plan, topic, calls, emitter } = context;
+  const call = calls.begin();
+  const startedAt = performance.now();
+  work.attempts += 1;
+  const attempt = work.attempts;
+  const message = messageFor(topic, work.delivery, payload, attempt);
+  const invoke = (tx: unknown): unknown =>
+    context.invoke(message, {
+      tx,
+      get signal() {
+        return call.signal;
+      },
+    });
+  try {
+    const fresh =
+      plan.inbox === undefined
+        ? await handlePlain(call, 1, invoke)
+        : await withRetries(
+            () => handleWithInbox(plan.inbox!, [{ group: plan.group, topic: topic.name, identity: identity! }], call, invoke),
+            STORE_BACKOFF,
+            (error) => error instanceof StoreFailed && !work.revoked,
+            context.closing,
+          );
+    const names = { topic: topic.name, group: plan.group, id: message.id };
+    if (fresh.length === 0) emitter.emit('duplicate', names);
+    else if (emitter.listens('handled')) {
+      emitter.emit('handled', { ...names, attempt, durationMs: performance.now() - startedAt, lane: work.delivery.lane });
+    }
+  } catch (error) {
+    // Neither a store's failure nor our own giving up is the handler's.
+    if (error instanceof StoreFailed || context.closing.aborted) work.attempts -= 1;
+    else work.firstFailedAt ??= Date.now();
+    throw error;
+  } finally {
+    call.end();
+  }
+}
+
+type Decision =
+  | { readonly kind: 'immediate' }
+  | { readonly kind: 'delay'; readonly delayMs: number }
+  | { readonly kind: 'dead'; readonly reason: string };
+
+function decide(work: Work, error: unknown, payload: unknown, { plan, topic, emitter }: ProcessContext): Decision {
+  if (error instanceof StoreFailed) return { kind: 'delay', delayMs: 1_000 };
+  const decision = policy();
+  if (emitter.listens('failed')) {
+    const id = work.delivery.message.id ?? work.delivery.position;
+    emitter.emit('failed', { topic: topic.name, group: plan.group, id, attempt: work.attempts, error, next: decision.kind === 'dead' ? 'dead-letter' : 'retry' });
+  }
+  return decision;
+
+  function policy(): Decision {
+    if (error instanceof DeadLetter) return { kind: 'dead', reason: error.reason };
+    const step = nextStep(plan.retry, work.attempts);
+    const reason = isHoldfastError(error) && error.code === 'handler-timeout' ? 'timeout' : 'failed';
+    if (step.kind === 'exhausted') return { kind: 'dead', reason };
+    if (error instanceof RetryLater) return { kind: 'delay', delayMs: error.delayMs };
+    const message = messageFor(topic, work.delivery, payload, work.attempts);
+    if (plan.classify(error, { message, attempts: work.attempts }) === 'dead-letter') return { kind: 'dead', reason };
+    return step;
+  }
+}
+
+async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {
+  const { topic, plan, emitter } = context;
+  const store = plan.dedupe!;
+  const key = `${plan.group}\n${topic.name}\n${identity}`;
+  try {
+    const claim = await store.claim(key);
+    if (claim === 'busy') return retry(work, context, 1_000);
+    if (claim === 'done') {
+      emitter.emit('duplicate', { topic: topic.name, group: plan.group, id: work.delivery.message.id ?? work.delivery.position });
+      return settleDone(work, context);
+    }
+  } catch (error) {
+    emitter.emit('error', { during: `dedupe of group "${plan.group}"`, error });
+    return retry(work, context, 1_000);
+  }
+  const before = work.attempts;
+  const finished = await attempts(work, payload, identity, { ...context, settler: committing(context.settler, () => store.commit(key)) });
+  if (work.attempts === before || !finished) await store.release(key).catch(() => undefined);
+  return finished;
+
+  function committing(settler: Settler, commit: () => Promise<void>): Settler {
+    return {
+      ...settler,
+      settle: async (settlement) => {
+        await (settlement.kind === 'done' ? commit() : store.release(key)).catch((error: unknown) => emitter.emit('error', { during: 'dedupe', error }));
+        return settler.settle(settlement);
+      },
+    };
+  }
+}
+
+function settleDone(work: Work, { settler }: ProcessContext): Finished {
+  // Not awaited: order speaks of successful handlings, so neither the slot nor the key has anything to wait for.
+  if (!work.revoked) void settler.settle({ kind: 'done', delivery: work.delivery });
+  return true;
+}
+
+async function retry(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
+  if (work.revoked) return true;
+  if (context.ordered) {
+    context.hold(work, delayMs);
+    return false;
+  }
+  await context.settler.settle({ kind: 'retry', delivery: work.delivery, delayMs, marks: retryMarks(work, Date.now()) });
+  return true;
+}
+
+async function dead(work: Work, context: ProcessContext, reason: string, error: unknown): Promise<Finished> {
+  if (work.revoked) return true;
+  const { plan, topic, settler, emitter } = context;
+  const marks = deadMarks({ ...work, reason, error, group: plan.group }, work.delivery, Date.now());
+  const outcome = await settler.settle({ kind: 'dead', delivery: work.delivery, marks });
+  if (outcome === 'settled') {
+    const id = work.delivery.message.id ?? work.delivery.position;
+    emitter.emit('dead-lettered', { topic: topic.name, group: plan.group, id, reason: marks.reason ?? reason, attempts: work.attempts });
+  }
+  return true;
+}
+
+async function expired(work: Work, context: ProcessContext): Promise<Finished> {
+  const { topic, plan, settler, emitter } = context;
+  if (topic.options.onExpired !== 'drop') {
+    return dead(work, context, 'expired', undefined);
+  }
+  emitter.emit('dropped', { topic: topic.name, group: plan.group, id: work.delivery.message.id ?? work.delivery.position, reason: 'expired' });
+  await settler.settle({ kind: 'done', delivery: work.delivery });
+  return true;
+}

@@ -1,0 +1,17 @@
+import type { Delivery } from '../port.ts';
+import { readProgress } from './marks.ts';
+
+/** One delivery on its way through this consumer. */
+export interface Work {
+  readonly delivery: Delivery;
+  /** Handler calls so far, in this process and (by marks) before. */
+  attempts: number;
+  firstFailedAt: number | undefined;
+  /** Its source has lost it: whatever comes of it settles nothing. */
+  revoked: boolean;
+}
+
+export function workFor(delivery: Delivery): Work {
+  const { attempts, firstFailedAt } = readProgress(delivery.message.marks);
+  return { delivery, attempts, firstFailedAt, revoked: false };
+}
