@@ -1,0 +1,46 @@
+import type { Store } from '../../src/port.ts';
+import { additions } from './additions.ts';
+import { inboxOf } from './inbox.ts';
+import { migrate } from './migrate.ts';
+import { namesOf } from './names.ts';
+import { checkOptions, type PostgresStoreOptions } from './options.ts';
+import { outboxWriter } from './outbox.ts';
+import type { PgTransaction } from './pool.ts';
+import { relayStore } from './relay.ts';
+import { inTransaction } from './transaction.ts';
+import { wakeUp } from './wake.ts';
+
+export type { CommitOutcomeUnknown } from './errors.ts';
+export type { PostgresStoreOptions } from './options.ts';
+export type { PgClient, PgPool, PgResult, PgTransaction } from './pool.ts';
+
+/**
+ * Outbox and inbox in a PostgreSQL database (12 and later), over the caller's own pool.
+ *
+ * `Tx` is what handlers and `transaction` get, by default anything with `query(text, values)`; with package `pg`,
+ * `postgresStore<PoolClient>({ pool })` gives its full type. Everything works behind a transaction pooler, except that
+ * relays of other processes are then woken by their polling alone.
+ *
+ * Messages of one topic and key are published in the order of their inserts. Transactions that write the same key at
+ * the same time and share no lock on anything have no order among them.
+ */
+export function postgresStore<Tx extends PgTransaction = PgTransaction>(options: PostgresStoreOptions): Store<Tx> {
+  const { pool, source, schema, prefix, notify } = checkOptions(options);
+  const names = namesOf(schema, prefix);
+  const wake = wakeUp(pool, names, notify);
+
+  const added = additions(wake);
+  const store: Store<PgTransaction> = {
+    outbox: {
+      source,
+      ...outboxWriter(names, source, added.by),
+      transaction: (work) => inTransaction({ pool, begin: 'BEGIN', watch: added }, work),
+      relay: relayStore(pool, names, wake.onWake),
+    },
+    inbox: inboxOf(pool, names, added),
+    migrate: () => migrate(pool, names),
+    close: () => wake.close(),
+  };
+  // The transaction at run time is the pool's own client, lent: it has whatever the caller's type says of it.
+  return store as unknown as Store<Tx>;
+}

@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import type { EntrySource, Outbox, OutboxAddOptions, OutboxEntry } from '../../src/port.ts';
+import { explained } from './errors.ts';
+import type { Names } from './names.ts';
+import type { PgTransaction } from './pool.ts';
+
+type Add = Pick<Outbox<PgTransaction>, 'add' | 'addAll'>;
+
+/** Writes messages by the caller's transaction, in one statement per call; `onAdded` hears of each that was written. */
+export function outboxWriter(names: Names, source: string, onAdded: (tx: PgTransaction) => void): Add {
+  const insert = insertStatement(names);
+
+  async function store(
+    tx: PgTransaction,
+    entries: readonly OutboxEntry[],
+  ): Promise<readonly { readonly id: string }[]> {
+    if (entries.length === 0) return [];
+    try {
+      await tx.query(insert, insertValues(source, entries));
+    } catch (error) {
+      throw explained(error, names);
+    }
+    onAdded(tx);
+    return entries.map(({ id }) => ({ id }));
+  }
+
+  return {
+    async add(tx, topic, payload, options) {
+      checkArguments(tx, topic);
+      const [added] = await store(tx, [await topic.toEntry(payload, options)]);
+      return added!;
+    },
+    async addAll<I>(
+      tx: PgTransaction,
+      topic: EntrySource<I>,
+      payloads: readonly I[],
+      optionsFor?: (payload: I, index: number) => OutboxAddOptions,
+    ) {
+      checkArguments(tx, topic);
+      const entries = payloads.map(async (payload, index) => topic.toEntry(payload, optionsFor?.(payload, index)));
+      return await store(tx, await Promise.all(entries));
+    },
+  };
+}
+
+/**
+ * A shape is known by its hash, so that it need not be read back, and is written beside the messages only where this
+ * transaction sees none: whoever rolls back takes only its own copy along. Bodies travel as one binary value, cut up
+ * by the server, as an array of them would travel as hexadecimal text.
+ */
+const insertStatement = ({ outbox, shapes }: Names): string => `
+  WITH shape AS (
+    INSERT INTO ${shapes} (id, shape)
+    SELECT used.id, used.shape FROM unnest($1::uuid[], $2::text[]) AS used (id, shape)
+    WHERE NOT EXISTS (SELECT FROM ${shapes} AS known WHERE known.id = used.id)
+  )
+  INSERT INTO ${outbox} (
+    source, body, shard, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, delay_ms, expires_in_ms
+  )
+  SELECT $3, substring($4::bytea FROM added.start FOR added.length), shard, shape, topic, message_id, key, dedupe_key,
+    lane, headers, content_type, delay_ms, expires_in_ms
+  FROM unnest(
+    $5::smallint[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::json[], $13::text[],
+    $14::bigint[], $15::bigint[], $16::integer[], $17::integer[]
+  ) AS added (
+    shard, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, delay_ms, expires_in_ms, start, length
+  )`;
+
+function insertValues(source: string, entries: readonly OutboxEntry[]): unknown[] {
+  const ids = new Map<string, string>();
+  for (const { shape } of entries) if (!ids.has(shape)) ids.set(shape, shapeId(shape));
+  const starts: number[] = [];
+  let start = 1;
+  for (const { body } of entries) {
+    starts.push(start);
+    start += body.byteLength;
+  }
+  const column = <T>(of: (entry: OutboxEntry) => T): readonly T[] => entries.map(of);
+  return [
+    [...ids.values()],
+    [...ids.keys()],
+    source,
+    Buffer.concat(column(({ body }) => body)),
+    column(({ shard }) => shard),
+    column(({ shape }) => ids.get(shape)),
+    column(({ topic }) => topic),
+    column(({ id }) => id),
+    column(({ key }) => key ?? null),
+    column(({ dedupeKey }) => dedupeKey ?? null),
+    column(({ lane }) => lane),
+    column(({ headers }) => headersText(headers)),
+    column(({ contentType }) => contentType),
+    column(({ delayMs }) => Math.ceil(delayMs)),
+    column(({ expiresInMs }) => (expiresInMs === undefined ? null : Math.ceil(expiresInMs))),
+    starts,
+    column(({ body }) => body.byteLength),
+  ];
+}
+
+function shapeId(shape: string): string {
+  return createHash('sha256').update(shape).digest('hex').slice(0, 32);
+}
+
+/** As `json`, not `jsonb`, and in ASCII: any string can be stored so, in a database of any encoding, U+0000 and half surrogates too. */
+function headersText(headers: OutboxEntry['headers']): string | null {
+  const text = JSON.stringify(headers);
+  if (text === '{}') return null;
+  return text.replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+function checkArguments(tx: PgTransaction, topic: EntrySource<never>): void {
+  if (typeof tx?.query !== 'function') {
+    throw new TypeError('outbox.add: the first argument must be your transaction, an object with query(text, values).');
+  }
+  if (typeof topic?.toEntry !== 'function') {
+    throw new TypeError('outbox.add: the second argument must be a topic made by defineTopic().');
+  }
+}
