@@ -95,7 +95,7 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
         else if (ratePerSecond === undefined) replayed += settled(await store.replay(page, {}));
         else {
           for (const letter of page) {
-            await pause(rate.take(performance.now()), filter.signal);
+            for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now())) await pause(ms, filter.signal);
             replayed += settled(await store.replay([letter], {}));
           }
         }

@@ -331,6 +331,8 @@ export interface OutboxShape {
   readonly groups: readonly { readonly name: string; readonly ordered: boolean }[];
   readonly partitions: number | undefined;
   readonly lanes: boolean;
+  /** What becomes of a row that expired before it was sent: parked, or dropped (S15). @default parked */
+  readonly onExpired?: 'drop';
 }
 
 /** Turns a payload into wire form. Topics implement it, so that a store can take a topic without importing the core. */

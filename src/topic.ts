@@ -118,6 +118,7 @@ export function shapeOf(topic: Pick<Topic, 'name' | 'options'>): OutboxShape {
     groups: groupsOf(topic.options),
     partitions: topic.options.partitions,
     lanes: hasLanes(topic.options),
+    ...(topic.options.onExpired === 'drop' ? { onExpired: 'drop' as const } : {}),
   };
 }
 

@@ -33,6 +33,8 @@ export interface ConsumerInternals extends Consumer {
   /** Milliseconds without a delivery or a settlement, while it should be working; undefined while it is not. */
   stalledMs(): number | undefined;
   readonly timeoutMs: number;
+  /** Messages of the group that wait on the broker, if it can tell. */
+  ready(): Promise<number | undefined>;
 }
 
 export interface ConsumerSetup {
@@ -245,6 +247,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     topic: topic.name,
     group: plan.group,
     timeoutMs: plan.timeoutMs,
+    ready: async () => (await adapter.backlog(topology, plan.group)).ready,
     pause() {
       paused = true;
       opened.pause();

@@ -1,0 +1,225 @@
+/** The client: what `connect` returns. Each method's steps live in a file of their own; here they are put together. */
+
+import { batchRunner, type BatchContext } from './consume/batches.ts';
+import { startConsumer, type Consumer, type ConsumerInternals, type Runner } from './consume/consumer.ts';
+import { eachRunner } from './consume/each.ts';
+import { checkBatchOptions, consumePlan, type BatchOptions, type ConsumeOptions } from './consume/options.ts';
+import { deadLettersOf, type DeadLetters } from './dead-letters.ts';
+import { createTopologies } from './declare.ts';
+import { fromAdapter, HoldfastError } from './errors.ts';
+import type { Emitter, EventName, Listener } from './events.ts';
+import { checkHealth, type Health } from './health.ts';
+import type { Message } from './message.ts';
+import { checkOptions, durationMs, object, positiveMs, signal } from './options.ts';
+import type { Backlog, BrokerAdapter, OutboxAddOptions, OutboxRow, OutboxShape } from './port.ts';
+import { DEFAULT_MAX_BYTES } from './publish/encode.ts';
+import { MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
+import type { Publisher, Receipt } from './publish/publisher.ts';
+import { route, routeRow } from './publish/route.ts';
+import { groupsOf, shapeOf, type Topic } from './topic.ts';
+
+export interface PublishOptions extends OutboxAddOptions {
+  /** By then the publish has an outcome. @default 30_000 */
+  readonly timeoutMs?: number;
+  /** Stops waiting; a message already on its way may still be stored. */
+  readonly signal?: AbortSignal;
+}
+export type PublishResult =
+  | { readonly ok: true; readonly receipt: Receipt }
+  | { readonly ok: false; readonly error: HoldfastError };
+
+export interface Context<Tx> {
+  /** The inbox's transaction; throws once the handler has timed out or been aborted (S24). `undefined` without an inbox. */
+  readonly tx: Tx;
+  readonly signal: AbortSignal;
+}
+export type Handler<T, Tx> = (message: Message<T>, context: Context<Tx>) => unknown;
+export interface BatchHandlerContext<T, Tx> extends Context<Tx> {
+  /** This message has failed; the others have not (S25). */
+  fail(message: Message<T>, error: unknown): void;
+}
+export type BatchHandler<T, Tx> = (messages: readonly Message<T>[], context: BatchHandlerContext<T, Tx>) => unknown;
+
+export interface Closed {
+  /** Messages settled while draining. */
+  readonly completed: number;
+  /** Unsettled messages given back to the broker, no attempt spent. */
+  readonly givenBack: number;
+  /** Publishes and settlements whose outcome is not known. */
+  readonly unknown: number;
+}
+
+export interface Client extends AsyncDisposable {
+  /**
+   * Publishes one message. Fulfils once the broker has confirmed it, as durably as the adapter promises.
+   *
+   * Rejects with a HoldfastError by `timeoutMs` at the latest: `outcome` is `'not-sent'` (surely not stored) or
+   * `'unknown'` (may be stored: repeat only with the same id). Codes: `schema-mismatch`, `not-encodable`,
+   * `invalid-message`, `message-too-large`, `unroutable`, `publish-rejected`, `publish-timeout`, `publish-unknown`,
+   * `publish-aborted`, `circuit-open`, `client-closed`.
+   */
+  publish<I, O>(topic: Topic<I, O>, payload: NoInfer<I>, options?: PublishOptions): Promise<Receipt>;
+  /** Publishes many; one result per message, in order. Never rejects for a message. */
+  publishAll<I, O>(
+    topic: Topic<I, O>,
+    payloads: readonly NoInfer<I>[],
+    optionsFor?: (payload: I, index: number) => PublishOptions,
+  ): Promise<readonly PublishResult[]>;
+  /** Starts handling a group's messages. A handler that returns is done; one that throws is retried, then dead-lettered. */
+  consume<I, O, Tx = undefined>(topic: Topic<I, O>, options: ConsumeOptions<Tx>, handler: Handler<O, Tx>): Promise<Consumer>;
+  /** The same with many messages per call; one failed message does not fail its batch. */
+  consumeBatches<I, O, Tx = undefined>(
+    topic: Topic<I, O>,
+    options: ConsumeOptions<Tx> & { readonly batch: BatchOptions },
+    handler: BatchHandler<O, Tx>,
+  ): Promise<Consumer>;
+  deadLetters<I, O>(topic: Topic<I, O>, group: string): DeadLetters;
+  /** How much waits. Unknown is undefined, never 0. */
+  backlog<I, O>(topic: Topic<I, O>, group: string): Promise<Backlog>;
+  /** `live`: restart me if false. `ready`: route to me. A broker's outage is never `live: false`. */
+  health(): Promise<Health>;
+  /** Observes; a listener that throws is ignored. Returns the unsubscriber. */
+  on<N extends EventName>(name: N, listener: Listener<N>): () => void;
+  /** Stops intake, waits for handlers and confirms, gives the rest back. Idempotent. @default drainMs 10_000 */
+  close(options?: { readonly drainMs?: number }): Promise<Closed>;
+}
+
+/** What a relay needs of a client beyond its public face. */
+export interface ClientInternals {
+  readonly emitter: Emitter;
+  readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
+  publishRow(row: OutboxRow, shape: OutboxShape, timeoutMs: number): Promise<Receipt>;
+  /** Runs when the client closes, before its publisher drains. Returns the unregisterer. */
+  onClose(stop: () => Promise<void>): () => void;
+}
+const internals = new WeakMap<object, ClientInternals>();
+export function internalsOf(client: Client): ClientInternals {
+  const found = internals.get(client);
+  if (found === undefined) throw new TypeError('client must be what connect() returned');
+  return found;
+}
+
+export interface ClientSetup {
+  readonly adapter: BrokerAdapter;
+  readonly publisher: Publisher;
+  readonly emitter: Emitter;
+  readonly source: string;
+  readonly crashPoint: ClientInternals['crashPoint'];
+}
+
+const PUBLISH_CHECKS = { ...MESSAGE_CHECKS, timeoutMs: positiveMs, signal };
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+export function createClient({ adapter, publisher, emitter, source, crashPoint }: ClientSetup): Client {
+  const topologies = createTopologies(adapter, emitter);
+  const consumers = new Set<ConsumerInternals>();
+  const stops = new Set<() => Promise<void>>();
+  const maxBytes = Math.min(adapter.capabilities.maxBodyBytes, DEFAULT_MAX_BYTES);
+  let closed: Promise<Closed> | undefined;
+
+  async function publish(topic: Topic, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
+    if (options !== undefined) checkOptions('publish', options, PUBLISH_CHECKS);
+    const timeoutMs = options?.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const preparing = prepare(topic, payload, options, maxBytes);
+    const prepared = preparing instanceof Promise ? await preparing : preparing;
+    // Awaited only the first time, so that later publishes of one tick share a batch.
+    const topology = topologies.known(topic) ?? (await topologies.declareTopic(topic, timeoutMs));
+    return publisher.publish(route(prepared, topology, source, Date.now()), timeoutMs, options?.signal);
+  }
+
+  async function consume(topic: Topic, options: ConsumeOptions<unknown>, runner: Runner, extra: Record<string, typeof object>): Promise<Consumer> {
+    assertOpen();
+    const plan = consumePlan(options, extra);
+    const { topology, ordered } = await topologies.declareGroup(topic, plan.group, options.order, plan.from);
+    try {
+      const consumer = await startConsumer({ adapter, topology, topic, plan, ordered, emitter, crashPoint }, runner);
+      const close: Consumer['close'] = async (closing) => {
+        consumers.delete(consumer);
+        return consumer.close(closing);
+      };
+      consumers.add(consumer);
+      return { pause: consumer.pause, resume: consumer.resume, close };
+    } catch (error) {
+      throw fromAdapter(error, `consume topic "${topic.name}" as group "${plan.group}"`);
+    }
+  }
+
+  function assertOpen(): void {
+    if (closed !== undefined) throw new HoldfastError('client-closed', 'The client is closed');
+  }
+
+  function assertGroup(topic: Topic, group: string): void {
+    if (!groupsOf(topic.options).some(({ name }) => name === group) && !topologies.hasGroup(topic.name, group)) {
+      throw new HoldfastError('group-mismatch', `Topic "${topic.name}" declares no group "${group}"; it has ${groupsOf(topic.options).map(({ name }) => `"${name}"`).join(', ') || 'none'}`);
+    }
+  }
+
+  async function close(drainMs: number): Promise<Closed> {
+    const endAt = performance.now() + drainMs;
+    const left = (): number => Math.max(0, endAt - performance.now());
+    await Promise.all([...stops].map((stop) => stop()));
+    const drained = await Promise.all([...consumers].map((consumer) => consumer.close({ drainMs })));
+    const { unknown } = await publisher.close(left());
+    await adapter.close();
+    const sum = (count: (each: (typeof drained)[number]) => number): number => drained.reduce((total, each) => total + count(each), 0);
+    return { completed: sum((each) => each.completed), givenBack: sum((each) => each.givenBack), unknown: unknown + sum((each) => each.unknown) };
+  }
+
+  const client: Client = {
+    publish: (topic, payload, options) => publish(topic, payload, options),
+    publishAll: (topic, payloads, optionsFor) =>
+      Promise.all(
+        payloads.map((payload, index) =>
+          publish(topic, payload, optionsFor?.(payload, index)).then(
+            (receipt): PublishResult => ({ ok: true, receipt }),
+            (error: unknown): PublishResult => ({ ok: false, error: fromAdapter(error, `publish to "${topic.name}"`) }),
+          ),
+        ),
+      ),
+    consume: (topic, options, handler) => consume(topic, options, eachRunner(handler as (message: Message, context: Context<unknown>) => unknown), {}),
+    async consumeBatches(topic, options, handler) {
+      checkBatchOptions(options.batch);
+      const runner = batchRunner(options.batch, handler as (messages: readonly Message[], context: BatchContext) => unknown);
+      return consume(topic, options, runner, { batch: object });
+    },
+    deadLetters(topic, group) {
+      assertOpen();
+      assertGroup(topic, group);
+      const where = `group "${group}" of topic "${topic.name}"`;
+      return deadLettersOf(adapter.deadLetters(topologies.of(topic), group), where);
+    },
+    async backlog(topic, group) {
+      assertOpen();
+      assertGroup(topic, group);
+      const topology = await topologies.declareWithin(shapeOf(topic), DEFAULT_TIMEOUT_MS);
+      try {
+        return await adapter.backlog(topology, group);
+      } catch (error) {
+        throw fromAdapter(error, `read the backlog of group "${group}" of topic "${topic.name}"`);
+      }
+    },
+    health: () => checkHealth({ adapter, publisher, consumers, closed: closed !== undefined }),
+    on: (name, listener) => emitter.on(name, listener),
+    async close(options = {}) {
+      checkOptions('close', options, { drainMs: durationMs });
+      closed ??= close(options.drainMs ?? 10_000);
+      return closed;
+    },
+    async [Symbol.asyncDispose]() {
+      await client.close();
+    },
+  };
+  internals.set(client, {
+    emitter,
+    crashPoint,
+    async publishRow(row, shape, timeoutMs) {
+      const topology = await topologies.declareWithin(shape, timeoutMs);
+      return publisher.publish(routeRow(row, topology), timeoutMs, undefined);
+    },
+    onClose(stop) {
+      stops.add(stop);
+      return () => stops.delete(stop);
+    },
+  });
+  return client;
+}

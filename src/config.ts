@@ -1,0 +1,69 @@
+/** Topics and environments in one value: the same code on SQLite while developing, on the team's broker in production. */
+
+import type { ConnectOptions } from './connect.ts';
+import { HoldfastError } from './errors.ts';
+import { checkOptions, nearest, object, type Check } from './options.ts';
+import type { RelayOptions } from './outbox/relay.ts';
+import type { BrokerAdapter, Store } from './port.ts';
+import { isTopic, type Topic } from './topic.ts';
+
+export interface Environment extends Omit<ConnectOptions, 'adapter'> {
+  /** A URL, or a function that makes the adapter, so that only the chosen one is loaded. */
+  readonly adapter: string | (() => BrokerAdapter | Promise<BrokerAdapter>);
+  /** Makes the store whose outbox `holdfast relay` publishes. */
+  readonly store?: () => Store<never> | Promise<Store<never>>;
+  readonly relay?: Omit<RelayOptions<never>, 'client' | 'outbox'>;
+}
+
+export interface Config {
+  readonly topics: readonly Topic[];
+  readonly environments: Readonly<Record<string, Environment>>;
+}
+
+const CONFIG: symbol = Symbol.for('holdfast.config');
+
+const topicsCheck: Check = (value) => (Array.isArray(value) && value.every(isTopic) ? undefined : 'must be an array of topics made by defineTopic');
+const adapterCheck: Check = (value) => (typeof value === 'string' || typeof value === 'function' ? undefined : 'must be a URL or a function that returns an adapter');
+
+/** Checks and freezes a config. Throws a TypeError that names every wrong option. */
+export function defineConfig(config: Config): Config {
+  checkOptions('defineConfig', config, { topics: topicsCheck, environments: object });
+  if (config.topics === undefined || config.environments === undefined) throw new TypeError('defineConfig needs "topics" and "environments"');
+  for (const [name, environment] of Object.entries(config.environments)) {
+    checkOptions(`environment "${name}"`, environment, {
+      adapter: adapterCheck,
+      store: (value) => (typeof value === 'function' ? undefined : 'must be a function that returns a store'),
+      relay: object,
+      source: () => undefined,
+      declare: () => undefined,
+      breaker: () => undefined,
+      buffer: () => undefined,
+      name: () => undefined,
+      crashPoint: () => undefined,
+    });
+    if (environment.adapter === undefined) throw new TypeError(`environment "${name}" has no "adapter"`);
+  }
+  const names = config.topics.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new TypeError(`defineConfig: topic "${twice}" is there twice`);
+  return Object.freeze(Object.defineProperty({ ...config }, CONFIG, { value: true }));
+}
+
+export function isConfig(value: unknown): value is Config {
+  return typeof value === 'object' && value !== null && (value as { [key: symbol]: unknown })[CONFIG] === true;
+}
+
+/** The settings for `HOLDFAST_ENV ?? NODE_ENV ?? 'development'`. */
+export function environmentOf(config: Config, variables: NodeJS.ProcessEnv): { readonly name: string; readonly settings: Environment } {
+  const name = variables.HOLDFAST_ENV ?? variables.NODE_ENV ?? 'development';
+  const settings = Object.hasOwn(config.environments, name) ? config.environments[name] : undefined;
+  if (settings === undefined) {
+    const names = Object.keys(config.environments);
+    const near = nearest(name, names);
+    throw new HoldfastError(
+      'config-invalid',
+      `The config has no environment "${name}"${near === undefined ? '' : ` (did you mean "${near}"?)`}; it has ${names.map((each) => `"${each}"`).join(', ')}. Set HOLDFAST_ENV to one of them`,
+    );
+  }
+  return { name, settings };
+}

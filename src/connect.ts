@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { createClient, type Client } from './client.ts';
+import { environmentOf, isConfig, type Config } from './config.ts';
+import { fromAdapter } from './errors.ts';
+import { adapterEvents, createEmitter } from './events.ts';
+import { checkId } from './message.ts';
+import { checkOptions, count, func, object, oneOf, text, type Check } from './options.ts';
+import { checkBreakerOptions, type BreakerOptions } from './policy/circuit-breaker.ts';
+import type { BrokerAdapter } from './port.ts';
+import { createPublisher } from './publish/publisher.ts';
+import { adapterFromUrl } from './schemes.ts';
+
+export interface ConnectOptions {
+  readonly adapter: BrokerAdapter;
+  /** The publishing service's name: part of each message's identity (S12). @default 'default' */
+  readonly source?: string;
+  /** Create what is missing, verify that it is there, or trust. @default 'create' */
+  readonly declare?: 'create' | 'verify' | 'none';
+  /** When publishing is given up for a while because the broker keeps failing (G10). */
+  readonly breaker?: BreakerOptions;
+  /** What may wait or be in flight; beyond it publish waits. @default 10_000 messages, 64 MiB */
+  readonly buffer?: { readonly messages?: number; readonly bytes?: number };
+  /** Shown to the broker. @default the source */
+  readonly name?: string;
+  /** Test runs kill the process here (S37). */
+  readonly crashPoint?: (name: string) => void | Promise<void>;
+}
+
+const isAdapter: Check = (value) =>
+  typeof (value as Partial<BrokerAdapter> | null)?.publish === 'function' && typeof (value as Partial<BrokerAdapter>).subscribe === 'function'
+    ? undefined
+    : "must be an adapter such as rabbitmq({ url }) from 'holdfast/rabbitmq'";
+
+const CHECKS: Readonly<Record<keyof ConnectOptions, Check>> = {
+  adapter: isAdapter,
+  source: text,
+  declare: oneOf('create', 'verify', 'none'),
+  breaker: object,
+  buffer: object,
+  name: text,
+  crashPoint: func,
+};
+
+/**
+ * Opens a client: by options; by a URL, whose scheme picks the adapter (`amqp`, `kafka`, `redis`, `sqlite`, `memory`); or
+ * by a config, whose environment is `HOLDFAST_ENV ?? NODE_ENV ?? 'development'`.
+ *
+ * Throws a TypeError for wrong options, and a HoldfastError with code `broker-unreachable`, `access-refused`,
+ * `missing-peer`, `topology-conflict`, `topology-missing` or `config-invalid`.
+ */
+export async function connect(target: ConnectOptions | string | Config): Promise<Client> {
+  if (typeof target === 'string') return open({ adapter: await adapterFromUrl(target) });
+  if (!isConfig(target)) return open(target);
+  const { client } = await connectConfig(target);
+  return client;
+}
+
+/** A client with its config's topics declared, and the environment it was made from. */
+export async function connectConfig(config: Config, variables: NodeJS.ProcessEnv = process.env): Promise<{ client: Client; environment: ReturnType<typeof environmentOf> }> {
+  const environment = environmentOf(config, variables);
+  const { adapter, store: _, relay: __, ...options } = environment.settings;
+  const client = await open({ ...options, adapter: typeof adapter === 'string' ? await adapterFromUrl(adapter) : await adapter() });
+  return { client, environment };
+}
+
+async function open(options: ConnectOptions): Promise<Client> {
+  checkOptions('connect', options, CHECKS);
+  if (options.adapter === undefined) throw new TypeError("connect: \"adapter\" is missing, for example rabbitmq({ url }) from 'holdfast/rabbitmq'");
+  if (options.breaker !== undefined) checkBreakerOptions(options.breaker);
+  if (options.buffer !== undefined) checkOptions('buffer', options.buffer, { messages: count(1), bytes: count(1) });
+  const { adapter, source = 'default' } = options;
+  checkId('source', source);
+  const emitter = createEmitter();
+  try {
+    await adapter.connect({
+      instance: randomUUID(),
+      clientName: options.name ?? source,
+      declare: options.declare ?? 'create',
+      emit: adapterEvents(emitter),
+      crashPoint: options.crashPoint,
+    });
+  } catch (error) {
+    await adapter.close().catch(() => undefined);
+    throw fromAdapter(error, `connect to ${adapter.name}`);
+  }
+  const publisher = createPublisher({
+    adapter,
+    emitter,
+    breaker: options.breaker ?? {},
+    buffer: { messages: options.buffer?.messages ?? 10_000, bytes: options.buffer?.bytes ?? 64 * 1024 * 1024 },
+  });
+  return createClient({ adapter, publisher, emitter, source, crashPoint: options.crashPoint });
+}

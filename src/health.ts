@@ -1,0 +1,36 @@
+import type { ConsumerInternals } from './consume/consumer.ts';
+import { messageOf, redact } from './errors.ts';
+import type { AdapterHealth, BrokerAdapter } from './port.ts';
+import type { Publisher } from './publish/publisher.ts';
+
+export interface Health {
+  readonly live: boolean;
+  readonly ready: boolean;
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail?: string }[];
+}
+
+export interface HealthSources {
+  readonly adapter: BrokerAdapter;
+  readonly publisher: Publisher;
+  readonly consumers: ReadonlySet<ConsumerInternals>;
+  readonly closed: boolean;
+}
+
+/** Connection, the adapter's own checks, open circuits, and consumers that stand still while messages wait (S31). */
+export async function checkHealth({ adapter, publisher, consumers, closed }: HealthSources): Promise<Health> {
+  if (closed) return { live: false, ready: false, checks: [{ name: 'client', ok: false, detail: 'closed' }] };
+  const own = await adapter.health().catch((error: unknown): AdapterHealth => ({ connected: false, checks: [{ name: adapter.name, ok: false, detail: redact(messageOf(error)) }] }));
+  const breakers = [...publisher.breakers].map(([topic, { open }]) => ({ name: `publish ${topic}`, ok: !open, ...(open ? { detail: 'the circuit is open' } : {}) }));
+  const stalls = await Promise.all([...consumers].map((consumer) => stallCheck(consumer)));
+  const checks = [{ name: 'connection', ok: own.connected }, ...own.checks, ...breakers, ...stalls];
+  return { live: true, ready: checks.every(({ ok }) => ok), checks };
+}
+
+async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks'][number]> {
+  const name = `consume ${consumer.topic} as ${consumer.group}`;
+  const stalledMs = consumer.stalledMs();
+  if (stalledMs === undefined || stalledMs < Math.max(30_000, consumer.timeoutMs)) return { name, ok: true };
+  const ready = await consumer.ready().catch(() => undefined);
+  if (ready === undefined || ready === 0) return { name, ok: true };
+  return { name, ok: false, detail: `${ready} messages wait, and nothing was fetched or settled for ${Math.round(stalledMs / 1_000)} s` };
+}
