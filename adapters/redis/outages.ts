@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import type { SettleOutcome } from '../../src/port.ts';
+import type { Link } from './connection.ts';
+import { isTransient, neverSent } from './errors.ts';
+
+/**
+ * Settles over lost connections: each script settles an entry once, so sending it again is safe. Never rejects.
+ * After a doubtful try, `stale` may mean that just this try had settled it: that is `unknown`.
+ */
+export async function settleThroughOutages(
+  link: Link,
+  patienceMs: number,
+  count: number,
+  work: (client: Redis) => Promise<SettleOutcome[]>,
+): Promise<SettleOutcome[]> {
+  const until = performance.now() + patienceMs;
+  let doubtful = false;
+  for (;;) {
+    try {
+      await link.ready(Math.max(1, until - performance.now()));
+      const outcomes = await link.use(work);
+      return doubtful ? outcomes.map((outcome) => (outcome === 'stale' ? 'unknown' : outcome)) : outcomes;
+    } catch (error) {
+      doubtful ||= !neverSent(error);
+      if (link.closed || !isTransient(error) || performance.now() >= until) break;
+      await sleep(20);
+    }
+  }
+  return new Array<SettleOutcome>(count).fill('unknown');
+}

@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
+import type { ConsumeNeeds } from './consume.ts';
+import { startMover } from './delays.ts';
+import { durable } from './durable.ts';
+import { messageOf } from './errors.ts';
+import { type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
+import { groupKey, lanesOf } from './keys.ts';
+import { settleThroughOutages } from './outages.ts';
+import { blockMs, openReader } from './reader.ts';
+import { allowWhenFull, run, type Script } from './scripts.ts';
+import { extendEntries, type Handle, settleEntries } from './settle.ts';
+import { ensureStreams } from './topology.ts';
+
+/** Removes consumers that are gone and hold nothing: with them, XGROUP DELCONSUMER would drop what is pending. */
+const reapScript: Script = {
+  name: 'reap',
+  lua: `${allowWhenFull}
+for i = 3, #ARGV do
+  local stream = KEYS[1] .. ':' .. ARGV[i]
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, 'g')
+  for _, row in ipairs(consumers) do
+    local info = {}
+    for j = 1, #row, 2 do info[row[j]] = row[j + 1] end
+    if info.pending == 0 and (info.name == ARGV[1] or info.idle > tonumber(ARGV[2])) then
+      redis.call('XGROUP', 'DELCONSUMER', stream, 'g', info.name)
+    end
+  end
+end
+`,
+};
+const reapEveryMs = 60_000;
+
+/** Reads an unordered group: entries are leased one by one, by how long they have been idle. */
+export async function consumeUnordered(
+  needs: ConsumeNeeds,
+  subscription: Subscription,
+  receive: Receive,
+): Promise<Source> {
+  const { settings, control } = needs;
+  const { topology, group, prefetch, leaseMs } = subscription;
+  const base = groupKey(settings.prefix, topology.topic, group);
+  const streams = lanesOf(topology).map((lane) => newStream(base, lane, lane, 0));
+  const suffixes = streams.map(({ suffix }) => suffix);
+  const consumer = needs.consumer;
+  const pauses = newPauses();
+  const alarm = newAlarm();
+  let stopping: Promise<void> | undefined;
+  let reading: readonly Stream[] = streams;
+  let reclaimAt = 0;
+  let reapAt = performance.now() + reapEveryMs;
+
+  const ensure = (client: Redis): Promise<void> =>
+    ensureStreams(client, settings.prefix, { topic: topology.topic, group, suffixes });
+  const reader = await openReader(needs.Client, settings, {
+    name: needs.connectionName,
+    control,
+    onUp: ensure,
+    onDown() {
+      for (const stream of streams) stream.catchUp = true;
+    },
+  });
+  const mover = startMover(base, control.use);
+
+  const free = (stream: Stream): number => (pauses.has(stream.lane) ? 0 : prefetch - stream.inFlight.size);
+
+  function deliver(stream: Stream, entries: readonly Entry[], again: { redelivered: boolean; suspect: boolean }): void {
+    const arrival = { epoch: 0, token: '', redelivered: again.redelivered, suspect: () => again.suspect };
+    const deliveries = takeOff(stream, entries, arrival);
+    if (deliveries.length > 0) receive.deliver(deliveries);
+  }
+
+  /** Takes over what nobody has extended for a lease. */
+  async function reclaim(client: Redis): Promise<void> {
+    for (const stream of streams) {
+      let from = '0-0';
+      do {
+        const count = free(stream);
+        if (count <= 0) break;
+        const command = [stream.key, 'g', consumer, leaseMs, from, 'COUNT', count] as const;
+        const [next, entries] = (await client.callBuffer('XAUTOCLAIM', ...command)) as [Buffer, Entry[]];
+        deliver(stream, entries, { redelivered: true, suspect: true });
+        from = next.toString('latin1');
+      } while (from !== '0-0');
+    }
+    reclaimAt = performance.now() + leaseMs / 2;
+  }
+
+  /** Reads what became pending for us in replies that never arrived. */
+  async function catchUp(client: Redis, stream: Stream): Promise<void> {
+    const args = ['GROUP', 'g', consumer, 'COUNT', free(stream), 'STREAMS', stream.key, stream.cursor] as const;
+    const reply = (await client.callBuffer('XREADGROUP', ...args)) as [Buffer, Entry[]][] | null;
+    const entries = reply?.[0]?.[1] ?? [];
+    deliver(stream, entries, { redelivered: true, suspect: false });
+    if (entries.length === 0) stream.catchUp = false;
+    else stream.cursor = entries.at(-1)![0].toString('latin1');
+  }
+
+  async function read(client: Redis, open: readonly Stream[]): Promise<void> {
+    reading = open;
+    const count = Math.min(...open.map(free));
+    const patience = Math.max(1, Math.ceil(Math.min(blockMs(settings), reclaimAt - performance.now())));
+    const keys = open.map(({ key }) => key);
+    const args = ['GROUP', 'g', consumer, 'COUNT', count, 'BLOCK', patience, 'STREAMS', ...keys];
+    const reply = await reader.block(client.callBuffer('XREADGROUP', ...args, ...keys.map(() => '>')));
+    for (const [key, entries] of (reply as [Buffer, Entry[]][] | null) ?? []) {
+      const stream = open.find((one) => one.key === key.toString())!;
+      stream.cursor = entries.at(-1)![0].toString('latin1');
+      deliver(stream, entries, { redelivered: false, suspect: false });
+    }
+  }
+
+  async function turn(client: Redis): Promise<void> {
+    if (performance.now() >= reclaimAt) await reclaim(client);
+    if (performance.now() >= reapAt) {
+      reapAt = performance.now() + reapEveryMs;
+      await run(client, reapScript, base, ['', Math.max(600_000, leaseMs * 10), ...suffixes]);
+    }
+    const open = streams.filter((stream) => free(stream) > 0);
+    const behind = open.find((stream) => stream.catchUp);
+    if (behind) await catchUp(client, behind);
+    else if (open.length > 0) await read(client, open);
+    else await alarm.wait(1_000);
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopping) {
+      try {
+        await reader.link.ready(1_000);
+        await reader.link.use(turn);
+      } catch (error) {
+        // The server lost the group (a restart without persistence, FLUSHALL): it begins again.
+        if (messageOf(error).startsWith('NOGROUP')) await reader.link.use(ensure).catch(() => {});
+        await sleep(20);
+      }
+    }
+  }
+  const reading_ = loop();
+
+  const settle = (batch: readonly Settlement[], patienceMs: number) =>
+    settleThroughOutages(control, patienceMs, batch.length, async (client) => {
+      const outcomes = await settleEntries(client, base, consumer, batch);
+      await durable(client, settings.durability);
+      return outcomes;
+    });
+
+  async function end(): Promise<void> {
+    alarm.ring();
+    reader.interrupt();
+    await reading_;
+    mover.stop();
+    const left = streams.flatMap(({ inFlight }) => [...inFlight.values()]);
+    const back = left.map((delivery): Settlement => ({ kind: 'give-back', delivery }));
+    if (back.length > 0) await settle(back, settings.commandTimeoutMs);
+    for (const { inFlight } of streams) inFlight.clear();
+    await control.use((client) => run(client, reapScript, base, [consumer, 2 ** 52, ...suffixes])).catch(() => {});
+    reader.link.close();
+  }
+
+  return {
+    async settle(batch) {
+      const outcomes = await settle(batch, Math.min(leaseMs, 30_000));
+      for (const settlement of batch) {
+        const { suffix, entryId } = settlement.delivery.handle as Handle;
+        const stream = streams.find((one) => one.suffix === suffix);
+        stream?.inFlight.delete(entryId);
+        if (stream && !reading.includes(stream)) reader.interrupt();
+        if (settlement.kind === 'retry') mover.nudge(settlement.delayMs);
+      }
+      alarm.ring();
+      return outcomes;
+    },
+    async extend(deliveries: readonly Delivery[]) {
+      const handles = deliveries.map(({ handle }) => handle as Handle);
+      await control.use((client) => extendEntries(client, base, consumer, handles)).catch(() => {});
+    },
+    pause(lane) {
+      pauses.pause(lane);
+      reader.interrupt();
+    },
+    resume(lane) {
+      pauses.resume(lane);
+      alarm.ring();
+      reader.interrupt();
+    },
+    stop() {
+      stopping ??= end();
+      return stopping;
+    },
+  };
+}
