@@ -1,0 +1,19 @@
+import type { StoreSuiteOptions } from './store-fixtures.ts';
+import { inboxCases } from './store-inbox-cases.ts';
+import { leaseCases } from './store-lease-cases.ts';
+import { outboxCases } from './store-outbox-cases.ts';
+import { relayCases } from './store-relay-cases.ts';
+
+export type { StoreSuiteOptions, StoreUnderTest } from './store-fixtures.ts';
+
+/** What every outbox promises, to writers and to relays. Opens a store of its own per case; needs no runner but `it`. */
+export function outboxStoreSuite<Tx>(options: StoreSuiteOptions<Tx>): void {
+  outboxCases(options);
+  leaseCases(options);
+  relayCases(options);
+}
+
+/** What every inbox promises: handled once, with its effects, or not at all. */
+export function inboxStoreSuite<Tx>(options: StoreSuiteOptions<Tx>): void {
+  inboxCases(options);
+}
