@@ -1,10 +1,10 @@
 /** The client: what `connect` returns. Each method's steps live in a file of their own; here they are put together. */
 
-import { batchRunner, type BatchContext } from './consume/batches.ts';
-import { startConsumer, type Consumer, type ConsumerInternals, type Runner } from './consume/consumer.ts';
+import { type BatchContext, batchRunner } from './consume/batches.ts';
+import { type Consumer, type ConsumerInternals, type Runner, startConsumer } from './consume/consumer.ts';
 import { eachRunner } from './consume/each.ts';
-import { checkBatchOptions, consumePlan, type BatchOptions, type ConsumeOptions } from './consume/options.ts';
-import { deadLettersOf, type DeadLetters } from './dead-letters.ts';
+import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
+import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
 import { createTopologies } from './declare.ts';
 import { fromAdapter, HoldfastError } from './errors.ts';
 import type { Emitter, EventName, Listener } from './events.ts';
@@ -66,7 +66,11 @@ export interface Client extends AsyncDisposable {
     optionsFor?: (payload: I, index: number) => PublishOptions,
   ): Promise<readonly PublishResult[]>;
   /** Starts handling a group's messages. A handler that returns is done; one that throws is retried, then dead-lettered. */
-  consume<I, O, Tx = undefined>(topic: Topic<I, O>, options: ConsumeOptions<Tx>, handler: Handler<O, Tx>): Promise<Consumer>;
+  consume<I, O, Tx = undefined>(
+    topic: Topic<I, O>,
+    options: ConsumeOptions<Tx>,
+    handler: Handler<O, Tx>,
+  ): Promise<Consumer>;
   /** The same with many messages per call; one failed message does not fail its batch. */
   consumeBatches<I, O, Tx = undefined>(
     topic: Topic<I, O>,
@@ -127,7 +131,12 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     return publisher.publish(route(prepared, topology, source, Date.now()), timeoutMs, options?.signal);
   }
 
-  async function consume(topic: Topic, options: ConsumeOptions<unknown>, runner: Runner, extra: Record<string, typeof object>): Promise<Consumer> {
+  async function consume(
+    topic: Topic,
+    options: ConsumeOptions<unknown>,
+    runner: Runner,
+    extra: Record<string, typeof object>,
+  ): Promise<Consumer> {
     assertOpen();
     const plan = consumePlan(options, extra);
     const { topology, ordered } = await topologies.declareGroup(topic, plan.group, options.order, plan.from);
@@ -150,7 +159,14 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
 
   function assertGroup(topic: Topic, group: string): void {
     if (!groupsOf(topic.options).some(({ name }) => name === group) && !topologies.hasGroup(topic.name, group)) {
-      throw new HoldfastError('group-mismatch', `Topic "${topic.name}" declares no group "${group}"; it has ${groupsOf(topic.options).map(({ name }) => `"${name}"`).join(', ') || 'none'}`);
+      throw new HoldfastError(
+        'group-mismatch',
+        `Topic "${topic.name}" declares no group "${group}"; it has ${
+          groupsOf(topic.options)
+            .map(({ name }) => `"${name}"`)
+            .join(', ') || 'none'
+        }`,
+      );
     }
   }
 
@@ -161,8 +177,13 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     const drained = await Promise.all([...consumers].map((consumer) => consumer.close({ drainMs })));
     const { unknown } = await publisher.close(left());
     await adapter.close();
-    const sum = (count: (each: (typeof drained)[number]) => number): number => drained.reduce((total, each) => total + count(each), 0);
-    return { completed: sum((each) => each.completed), givenBack: sum((each) => each.givenBack), unknown: unknown + sum((each) => each.unknown) };
+    const sum = (count: (each: (typeof drained)[number]) => number): number =>
+      drained.reduce((total, each) => total + count(each), 0);
+    return {
+      completed: sum((each) => each.completed),
+      givenBack: sum((each) => each.givenBack),
+      unknown: unknown + sum((each) => each.unknown),
+    };
   }
 
   const client: Client = {
@@ -176,10 +197,14 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
           ),
         ),
       ),
-    consume: (topic, options, handler) => consume(topic, options, eachRunner(handler as (message: Message, context: Context<unknown>) => unknown), {}),
+    consume: (topic, options, handler) =>
+      consume(topic, options, eachRunner(handler as (message: Message, context: Context<unknown>) => unknown), {}),
     async consumeBatches(topic, options, handler) {
       checkBatchOptions(options.batch);
-      const runner = batchRunner(options.batch, handler as (messages: readonly Message[], context: BatchContext) => unknown);
+      const runner = batchRunner(
+        options.batch,
+        handler as (messages: readonly Message[], context: BatchContext) => unknown,
+      );
       return consume(topic, options, runner, { batch: object });
     },
     deadLetters(topic, group) {

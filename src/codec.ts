@@ -30,9 +30,13 @@ export const jsonCodec: Codec = {
 };
 
 function refuse(path: string, why: string): never {
-  throw new HoldfastError('not-encodable', `The payload cannot be encoded as JSON without changing it: ${why} at ${path}`, {
-    details: { path },
-  });
+  throw new HoldfastError(
+    'not-encodable',
+    `The payload cannot be encoded as JSON without changing it: ${why} at ${path}`,
+    {
+      details: { path },
+    },
+  );
 }
 
 function assertFaithful(value: unknown, path: string, depth: number): void {

@@ -2,7 +2,7 @@
 
 import type { ConnectOptions } from './connect.ts';
 import { HoldfastError } from './errors.ts';
-import { checkOptions, nearest, object, type Check } from './options.ts';
+import { type Check, checkOptions, nearest, object } from './options.ts';
 import type { RelayOptions } from './outbox/relay.ts';
 import type { BrokerAdapter, Store } from './port.ts';
 import { isTopic, type Topic } from './topic.ts';
@@ -22,13 +22,18 @@ export interface Config {
 
 const CONFIG: symbol = Symbol.for('holdfast.config');
 
-const topicsCheck: Check = (value) => (Array.isArray(value) && value.every(isTopic) ? undefined : 'must be an array of topics made by defineTopic');
-const adapterCheck: Check = (value) => (typeof value === 'string' || typeof value === 'function' ? undefined : 'must be a URL or a function that returns an adapter');
+const topicsCheck: Check = (value) =>
+  Array.isArray(value) && value.every(isTopic) ? undefined : 'must be an array of topics made by defineTopic';
+const adapterCheck: Check = (value) =>
+  typeof value === 'string' || typeof value === 'function'
+    ? undefined
+    : 'must be a URL or a function that returns an adapter';
 
 /** Checks and freezes a config. Throws a TypeError that names every wrong option. */
 export function defineConfig(config: Config): Config {
   checkOptions('defineConfig', config, { topics: topicsCheck, environments: object });
-  if (config.topics === undefined || config.environments === undefined) throw new TypeError('defineConfig needs "topics" and "environments"');
+  if (config.topics === undefined || config.environments === undefined)
+    throw new TypeError('defineConfig needs "topics" and "environments"');
   for (const [name, environment] of Object.entries(config.environments)) {
     checkOptions(`environment "${name}"`, environment, {
       adapter: adapterCheck,
@@ -54,7 +59,10 @@ export function isConfig(value: unknown): value is Config {
 }
 
 /** The settings for `HOLDFAST_ENV ?? NODE_ENV ?? 'development'`. */
-export function environmentOf(config: Config, variables: NodeJS.ProcessEnv): { readonly name: string; readonly settings: Environment } {
+export function environmentOf(
+  config: Config,
+  variables: NodeJS.ProcessEnv,
+): { readonly name: string; readonly settings: Environment } {
   const name = variables.HOLDFAST_ENV ?? variables.NODE_ENV ?? 'development';
   const settings = Object.hasOwn(config.environments, name) ? config.environments[name] : undefined;
   if (settings === undefined) {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { createClient, type Client } from './client.ts';
-import { environmentOf, isConfig, type Config } from './config.ts';
+import { type Client, createClient } from './client.ts';
+import { type Config, environmentOf, isConfig } from './config.ts';
 import { fromAdapter } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
 import { checkId } from './message.ts';
-import { checkOptions, count, func, object, oneOf, text, type Check } from './options.ts';
-import { checkBreakerOptions, type BreakerOptions } from './policy/circuit-breaker.ts';
+import { type Check, checkOptions, count, func, object, oneOf, text } from './options.ts';
+import { type BreakerOptions, checkBreakerOptions } from './policy/circuit-breaker.ts';
 import type { BrokerAdapter } from './port.ts';
 import { createPublisher } from './publish/publisher.ts';
 import { adapterFromUrl } from './schemes.ts';
@@ -27,7 +27,8 @@ export interface ConnectOptions {
 }
 
 const isAdapter: Check = (value) =>
-  typeof (value as Partial<BrokerAdapter> | null)?.publish === 'function' && typeof (value as Partial<BrokerAdapter>).subscribe === 'function'
+  typeof (value as Partial<BrokerAdapter> | null)?.publish === 'function' &&
+  typeof (value as Partial<BrokerAdapter>).subscribe === 'function'
     ? undefined
     : "must be an adapter such as rabbitmq({ url }) from 'holdfast/rabbitmq'";
 
@@ -56,16 +57,23 @@ export async function connect(target: ConnectOptions | string | Config): Promise
 }
 
 /** A client with its config's topics declared, and the environment it was made from. */
-export async function connectConfig(config: Config, variables: NodeJS.ProcessEnv = process.env): Promise<{ client: Client; environment: ReturnType<typeof environmentOf> }> {
+export async function connectConfig(
+  config: Config,
+  variables: NodeJS.ProcessEnv = process.env,
+): Promise<{ client: Client; environment: ReturnType<typeof environmentOf> }> {
   const environment = environmentOf(config, variables);
   const { adapter, store: _, relay: __, ...options } = environment.settings;
-  const client = await open({ ...options, adapter: typeof adapter === 'string' ? await adapterFromUrl(adapter) : await adapter() });
+  const client = await open({
+    ...options,
+    adapter: typeof adapter === 'string' ? await adapterFromUrl(adapter) : await adapter(),
+  });
   return { client, environment };
 }
 
 async function open(options: ConnectOptions): Promise<Client> {
   checkOptions('connect', options, CHECKS);
-  if (options.adapter === undefined) throw new TypeError("connect: \"adapter\" is missing, for example rabbitmq({ url }) from 'holdfast/rabbitmq'");
+  if (options.adapter === undefined)
+    throw new TypeError('connect: "adapter" is missing, for example rabbitmq({ url }) from \'holdfast/rabbitmq\'');
   if (options.breaker !== undefined) checkBreakerOptions(options.breaker);
   if (options.buffer !== undefined) checkOptions('buffer', options.buffer, { messages: count(1), bytes: count(1) });
   const { adapter, source = 'default' } = options;

@@ -1,7 +1,7 @@
 /** A group's dead letters: list, count, replay, discard. */
 
 import { fromAdapter } from './errors.ts';
-import { checkOptions, flag, object, positive, signal, text, type Check } from './options.ts';
+import { type Check, checkOptions, flag, object, positive, signal, text } from './options.ts';
 import { rateLimit } from './policy/rate.ts';
 import type { DeadLetterStore, Headers, Priority, SettleOutcome, StoredLetter } from './port.ts';
 
@@ -47,7 +47,8 @@ export interface DeadLetters {
 }
 
 const PAGE = 100;
-const ids: Check = (value) => (Array.isArray(value) && value.every((id) => typeof id === 'string') ? undefined : 'must be an array of ids');
+const ids: Check = (value) =>
+  Array.isArray(value) && value.every((id) => typeof id === 'string') ? undefined : 'must be an array of ids';
 const FILTER_CHECKS: Readonly<Record<keyof LetterFilter, Check>> = { where: object, signal };
 
 function checkFilter(what: string, filter: LetterFilter, more: Readonly<Record<string, Check>> = {}): void {
@@ -95,7 +96,8 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
         else if (ratePerSecond === undefined) replayed += settled(await store.replay(page, {}));
         else {
           for (const letter of page) {
-            for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now())) await pause(ms, filter.signal);
+            for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now()))
+              await pause(ms, filter.signal);
             replayed += settled(await store.replay([letter], {}));
           }
         }
@@ -104,7 +106,8 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
     },
     async discard(filter) {
       checkFilter('discard', filter);
-      if (filter.where === undefined) throw new TypeError('discard needs a filter: { where: { reason } } or { where: { ids } }');
+      if (filter.where === undefined)
+        throw new TypeError('discard needs a filter: { where: { reason } } or { where: { ids } }');
       let discarded = 0;
       for await (const page of matching(filter)) discarded += settled(await store.discard(page));
       return { discarded };
@@ -139,7 +142,8 @@ function letterOf({ letterId, message, lane, deadAt }: StoredLetter): Letter {
   };
 }
 
-const settled = (outcomes: readonly SettleOutcome[]): number => outcomes.filter((outcome) => outcome === 'settled').length;
+const settled = (outcomes: readonly SettleOutcome[]): number =>
+  outcomes.filter((outcome) => outcome === 'settled').length;
 
 /** Waits until the rate allows the next, or the signal aborts. */
 async function pause(ms: number, until: AbortSignal | undefined): Promise<void> {

@@ -1,10 +1,10 @@
 /** Which topologies this client has declared: each once, and again only when a group is added. */
 
-import type { Emitter } from './events.ts';
 import { fromAdapter, HoldfastError } from './errors.ts';
+import type { Emitter } from './events.ts';
 import { withRetries } from './policy/retry.ts';
 import type { BrokerAdapter, GroupTopology, OutboxShape, Topology } from './port.ts';
-import { checkGroupName, groupsOf, shapeOf, topologyOf, type Topic } from './topic.ts';
+import { checkGroupName, groupsOf, shapeOf, type Topic, topologyOf } from './topic.ts';
 
 export interface Topologies {
   /** The topology, if it is declared already. */
@@ -53,14 +53,25 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
 
   async function attempt(topology: Topology, timeoutMs: number): Promise<Topology> {
     try {
-      await withRetries(() => adapter.declare(topology), BACKOFF, (error) => adapter.isTransient(error), AbortSignal.timeout(timeoutMs));
+      await withRetries(
+        () => adapter.declare(topology),
+        BACKOFF,
+        (error) => adapter.isTransient(error),
+        AbortSignal.timeout(timeoutMs),
+      );
     } catch (error) {
       const { code, message } = fromAdapter(error, `declare topic "${topology.topic}"`);
       const timedOut = error instanceof DOMException && error.name === 'TimeoutError';
-      throw new HoldfastError(timedOut ? 'publish-timeout' : code, timedOut ? `Topic "${topology.topic}" could not be declared within ${timeoutMs} ms: the broker does not answer` : message, {
-        cause: error,
-        outcome: 'not-sent',
-      });
+      throw new HoldfastError(
+        timedOut ? 'publish-timeout' : code,
+        timedOut
+          ? `Topic "${topology.topic}" could not be declared within ${timeoutMs} ms: the broker does not answer`
+          : message,
+        {
+          cause: error,
+          outcome: 'not-sent',
+        },
+      );
     }
     const result = merged(topology);
     declared.set(topology.topic, result);
@@ -92,16 +103,30 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
       const own = groupsOf(topic.options).find(({ name }) => name === group);
       const ordered = own?.ordered ?? false;
       if (order !== undefined && (order === 'key') !== ordered) {
-        throw new HoldfastError('group-mismatch', `Group "${group}" of topic "${topic.name}" is declared with order '${ordered ? 'key' : 'none'}', but consume asks for '${order}': order belongs to defineTopic's groups`);
+        throw new HoldfastError(
+          'group-mismatch',
+          `Group "${group}" of topic "${topic.name}" is declared with order '${ordered ? 'key' : 'none'}', but consume asks for '${order}': order belongs to defineTopic's groups`,
+        );
       }
       if (typeof from === 'number' && !adapter.capabilities.history) {
-        throw new HoldfastError('unsupported', `${adapter.name} keeps no history: "from" cannot be a Date, only 'earliest' (since the group was declared) or 'latest'`);
+        throw new HoldfastError(
+          'unsupported',
+          `${adapter.name} keeps no history: "from" cannot be a Date, only 'earliest' (since the group was declared) or 'latest'`,
+        );
       }
       if (own === undefined) {
-        warnOnce('undeclared-group', `${topic.name} ${group}`, `Group "${group}" is not declared in topic "${topic.name}": messages published before its first consumer were not kept for it`);
+        warnOnce(
+          'undeclared-group',
+          `${topic.name} ${group}`,
+          `Group "${group}" is not declared in topic "${topic.name}": messages published before its first consumer were not kept for it`,
+        );
       }
       if (ordered && typeof topic.options.priority === 'function') {
-        warnOnce('order-with-priority', topic.name, `Topic "${topic.name}" has an ordered group and a priority function: one key over two lanes has no order`);
+        warnOnce(
+          'order-with-priority',
+          topic.name,
+          `Topic "${topic.name}" has an ordered group and a priority function: one key over two lanes has no order`,
+        );
       }
       const base = topologyOf(shapeOf(topic), adapter.capabilities);
       const start = from === undefined ? {} : { from };
@@ -114,8 +139,12 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
 }
 
 function assertSame(before: Topology, after: Topology): void {
-  const differs = before.partitions !== after.partitions ? 'partitions' : before.lanes !== after.lanes ? 'priority' : undefined;
+  const differs =
+    before.partitions !== after.partitions ? 'partitions' : before.lanes !== after.lanes ? 'priority' : undefined;
   if (differs !== undefined) {
-    throw new HoldfastError('topology-conflict', `Topic "${before.topic}" is defined twice in this process with different ${differs}`);
+    throw new HoldfastError(
+      'topology-conflict',
+      `Topic "${before.topic}" is defined twice in this process with different ${differs}`,
+    );
   }
 }

@@ -4,25 +4,63 @@ import type { AdapterEvent, Priority } from './port.ts';
 
 export interface Events {
   /** The adapter's connection: lost, restored, blocked by the broker. */
-  readonly connection: { readonly state: 'connected' | 'disconnected' | 'blocked' | 'unblocked'; readonly detail?: string };
+  readonly connection: {
+    readonly state: 'connected' | 'disconnected' | 'blocked' | 'unblocked';
+    readonly detail?: string;
+  };
   /** Something that works but should be changed; `code` is stable. */
   readonly warning: { readonly code: string; readonly detail: string };
   /** A publish call to the adapter ended. One event per batch. */
-  readonly published: { readonly topic: string; readonly confirmed: number; readonly failed: number; readonly durationMs: number };
+  readonly published: {
+    readonly topic: string;
+    readonly confirmed: number;
+    readonly failed: number;
+    readonly durationMs: number;
+  };
   /** Messages go to the adapter again. */
-  readonly 'publish-retry': { readonly topic: string; readonly count: number; readonly attempt: number; readonly error: unknown };
+  readonly 'publish-retry': {
+    readonly topic: string;
+    readonly count: number;
+    readonly attempt: number;
+    readonly error: unknown;
+  };
   readonly breaker: { readonly topic: string; readonly state: 'open' | 'half-open' | 'closed' };
   /** A handler returned. */
-  readonly handled: { readonly topic: string; readonly group: string; readonly id: string; readonly attempt: number; readonly durationMs: number; readonly lane: Priority };
+  readonly handled: {
+    readonly topic: string;
+    readonly group: string;
+    readonly id: string;
+    readonly attempt: number;
+    readonly durationMs: number;
+    readonly lane: Priority;
+  };
   /** A handler threw or ran out of time. */
-  readonly failed: { readonly topic: string; readonly group: string; readonly id: string; readonly attempt: number; readonly error: unknown; readonly next: 'retry' | 'dead-letter' };
-  readonly 'dead-lettered': { readonly topic: string; readonly group: string; readonly id: string; readonly reason: string; readonly attempts: number };
+  readonly failed: {
+    readonly topic: string;
+    readonly group: string;
+    readonly id: string;
+    readonly attempt: number;
+    readonly error: unknown;
+    readonly next: 'retry' | 'dead-letter';
+  };
+  readonly 'dead-lettered': {
+    readonly topic: string;
+    readonly group: string;
+    readonly id: string;
+    readonly reason: string;
+    readonly attempts: number;
+  };
   /** Dropped: expired where the topic says so. */
   readonly dropped: { readonly topic: string; readonly group: string; readonly id: string; readonly reason: 'expired' };
   /** Not handled again: inbox or dedupe knew it. */
   readonly duplicate: { readonly topic: string; readonly group: string; readonly id: string };
   /** Settlements that did not take effect; the messages may come again. */
-  readonly unsettled: { readonly topic: string; readonly group: string; readonly stale: number; readonly unknown: number };
+  readonly unsettled: {
+    readonly topic: string;
+    readonly group: string;
+    readonly stale: number;
+    readonly unknown: number;
+  };
   /** The relay settled a batch of outbox rows. */
   readonly relayed: { readonly sent: number; readonly later: number; readonly parked: number };
   /** A background step failed and will be tried again. */
@@ -65,6 +103,10 @@ export function createEmitter(): Emitter {
 export function adapterEvents(emitter: Emitter): (event: AdapterEvent) => void {
   return (event) => {
     if (event.type === 'warning') emitter.emit('warning', { code: event.code, detail: event.detail });
-    else emitter.emit('connection', event.detail === undefined ? { state: event.type } : { state: event.type, detail: event.detail });
+    else
+      emitter.emit(
+        'connection',
+        event.detail === undefined ? { state: event.type } : { state: event.type, detail: event.detail },
+      );
   };
 }

@@ -19,8 +19,19 @@ export interface HealthSources {
 /** Connection, the adapter's own checks, open circuits, and consumers that stand still while messages wait (S31). */
 export async function checkHealth({ adapter, publisher, consumers, closed }: HealthSources): Promise<Health> {
   if (closed) return { live: false, ready: false, checks: [{ name: 'client', ok: false, detail: 'closed' }] };
-  const own = await adapter.health().catch((error: unknown): AdapterHealth => ({ connected: false, checks: [{ name: adapter.name, ok: false, detail: redact(messageOf(error)) }] }));
-  const breakers = [...publisher.breakers].map(([topic, { open }]) => ({ name: `publish ${topic}`, ok: !open, ...(open ? { detail: 'the circuit is open' } : {}) }));
+  const own = await adapter
+    .health()
+    .catch(
+      (error: unknown): AdapterHealth => ({
+        connected: false,
+        checks: [{ name: adapter.name, ok: false, detail: redact(messageOf(error)) }],
+      }),
+    );
+  const breakers = [...publisher.breakers].map(([topic, { open }]) => ({
+    name: `publish ${topic}`,
+    ok: !open,
+    ...(open ? { detail: 'the circuit is open' } : {}),
+  }));
   const stalls = await Promise.all([...consumers].map((consumer) => stallCheck(consumer)));
   const checks = [{ name: 'connection', ok: own.connected }, ...own.checks, ...breakers, ...stalls];
   return { live: true, ready: checks.every(({ ok }) => ok), checks };
@@ -32,5 +43,9 @@ async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks']
   if (stalledMs === undefined || stalledMs < Math.max(30_000, consumer.timeoutMs)) return { name, ok: true };
   const ready = await consumer.ready().catch(() => undefined);
   if (ready === undefined || ready === 0) return { name, ok: true };
-  return { name, ok: false, detail: `${ready} messages wait, and nothing was fetched or settled for ${Math.round(stalledMs / 1_000)} s` };
+  return {
+    name,
+    ok: false,
+    detail: `${ready} messages wait, and nothing was fetched or settled for ${Math.round(stalledMs / 1_000)} s`,
+  };
 }

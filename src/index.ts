@@ -1,9 +1,5 @@
 /** holdfast: one typed producer/consumer API over RabbitMQ, Kafka, Redis Streams and SQLite. */
 
-export { connect, type ConnectOptions } from './connect.ts';
-export { type Config, defineConfig, type Environment } from './config.ts';
-export { defineTopic, type GroupOptions, type Topic, type TopicOptions } from './topic.ts';
-export { type Codec, jsonCodec } from './codec.ts';
 export type {
   BatchHandler,
   BatchHandlerContext,
@@ -14,20 +10,30 @@ export type {
   PublishOptions,
   PublishResult,
 } from './client.ts';
-export type { Receipt } from './publish/publisher.ts';
-export type { Message } from './message.ts';
-export type { BatchOptions, Classified, ConsumeOptions } from './consume/options.ts';
+export { type Codec, jsonCodec } from './codec.ts';
+export { type Config, defineConfig, type Environment } from './config.ts';
+export { type ConnectOptions, connect } from './connect.ts';
 export type { Consumer, Drained } from './consume/consumer.ts';
 export { type DedupeStore, memoryDedupe } from './consume/dedupe.ts';
 export type { LaneWeights } from './consume/lanes.ts';
+export type { BatchOptions, Classified, ConsumeOptions } from './consume/options.ts';
 export type { DeadLetters, Letter, LetterFilter, ReplayOptions } from './dead-letters.ts';
-export { createRelay, type Relay, type RelayOptions } from './outbox/relay.ts';
-export { type Delays, exponential, fixed, type RetryDelays, type RetryOptions } from './policy/delays.ts';
-export type { BreakerOptions } from './policy/circuit-breaker.ts';
-export { DeadLetter, errorCodes, type ErrorCode, HoldfastError, isHoldfastError, type PublishFailure, RetryLater } from './errors.ts';
+export {
+  DeadLetter,
+  type ErrorCode,
+  errorCodes,
+  HoldfastError,
+  isHoldfastError,
+  type PublishFailure,
+  RetryLater,
+} from './errors.ts';
 export type { EventName, Events, Listener } from './events.ts';
 export type { Health } from './health.ts';
+export type { Message } from './message.ts';
+export { createRelay, type Relay, type RelayOptions } from './outbox/relay.ts';
 export { partitionOf } from './partition.ts';
+export type { BreakerOptions } from './policy/circuit-breaker.ts';
+export { type Delays, exponential, fixed, type RetryDelays, type RetryOptions } from './policy/delays.ts';
 export type {
   Backlog,
   BrokerAdapter,
@@ -39,3 +45,5 @@ export type {
   Priority,
   Store,
 } from './port.ts';
+export type { Receipt } from './publish/publisher.ts';
+export { defineTopic, type GroupOptions, type Topic, type TopicOptions } from './topic.ts';

@@ -55,20 +55,26 @@ export function checkKey(value: unknown): void {
 
 /** Copies the headers, so that later changes by the caller have no effect. */
 export function checkHeaders(headers: unknown): Headers {
-  if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) invalid('headers', 'must be an object of strings');
+  if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
+    invalid('headers', 'must be an object of strings');
   const entries = Object.entries(headers);
   if (entries.length > MAX_HEADERS) invalid('headers', `must be at most ${MAX_HEADERS}, received ${entries.length}`);
   const copy: Record<string, string> = Object.create(null) as Record<string, string>;
   let bytes = 0;
   for (const [name, value] of entries) {
-    if (!HEADER_NAME.test(name)) invalid('headers', `have an illegal name of ${name.length} characters; use letters, digits, ".", "_" and "-"`);
-    if (/^(hf-|x-|ce_|cloudevents[:_])/i.test(name)) invalid('headers', `may not begin with a reserved prefix: "${name}"`);
-    if (typeof value !== 'string') invalid('headers', `must be strings: "${name}" is ${value === null ? 'null' : typeof value}`);
-    if (CONTROL.test(value) || !value.isWellFormed()) invalid('headers', `must be well-formed text without control characters: "${name}"`);
+    if (!HEADER_NAME.test(name))
+      invalid('headers', `have an illegal name of ${name.length} characters; use letters, digits, ".", "_" and "-"`);
+    if (/^(hf-|x-|ce_|cloudevents[:_])/i.test(name))
+      invalid('headers', `may not begin with a reserved prefix: "${name}"`);
+    if (typeof value !== 'string')
+      invalid('headers', `must be strings: "${name}" is ${value === null ? 'null' : typeof value}`);
+    if (CONTROL.test(value) || !value.isWellFormed())
+      invalid('headers', `must be well-formed text without control characters: "${name}"`);
     bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
     copy[name] = value;
   }
-  if (bytes > MAX_HEADER_BYTES) invalid('headers', `must be at most ${MAX_HEADER_BYTES} bytes in all, received ${bytes}`);
+  if (bytes > MAX_HEADER_BYTES)
+    invalid('headers', `must be at most ${MAX_HEADER_BYTES} bytes in all, received ${bytes}`);
   return copy;
 }
 

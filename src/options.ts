@@ -42,8 +42,7 @@ export const text: Check = (value) =>
   typeof value === 'string' && value.length > 0 ? undefined : 'must be a non-empty string';
 export const func: Check = (value) => (typeof value === 'function' ? undefined : 'must be a function');
 export const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be true or false');
-export const object: Check = (value) =>
-  typeof value === 'object' && value !== null ? undefined : 'must be an object';
+export const object: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'must be an object');
 export const signal: Check = (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal');
 export const positive: Check = (value) =>
   typeof value === 'number' && value > 0 && Number.isFinite(value) ? undefined : 'must be a number above 0';
@@ -57,7 +56,8 @@ export const anything: Check = () => undefined;
 export function describe(value: unknown): string {
   if (value === null) return 'null';
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
-  if (typeof value === 'string') return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
+  if (typeof value === 'string')
+    return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`;
   return value === undefined ? 'undefined' : `a ${typeof value}`;

@@ -158,7 +158,10 @@ export interface DeadLetterStore {
    * Walks the group's dead letters, oldest first, in pages. Leaving the loop (also by `break` or a throw) puts back all
    * that was neither replayed nor discarded. At most one scan at a time where the broker needs a lock: the second throws.
    */
-  scan(options: { readonly pageSize: number; readonly signal: AbortSignal | undefined }): AsyncIterable<readonly StoredLetter[]>;
+  scan(options: {
+    readonly pageSize: number;
+    readonly signal: AbortSignal | undefined;
+  }): AsyncIterable<readonly StoredLetter[]>;
   /** Publishes each to its own group alone, with id, key, headers and bytes as they were and `marks` as given; then removes it. */
   replay(letters: readonly StoredLetter[], marks: Headers): Promise<readonly SettleOutcome[]>;
   discard(letters: readonly StoredLetter[]): Promise<readonly SettleOutcome[]>;
@@ -385,7 +388,10 @@ export interface OutboxRelayStore {
   /** Rows of these shards that are due, by row id, at most `limit`; never one behind an earlier, not yet due or failed row of its key. Takes no locks. */
   read(leases: readonly ShardLease[], limit: number): Promise<readonly OutboxRow[]>;
   /** Fenced: rows of a shard whose epoch is no longer ours are left alone. Returns the row ids that were settled. */
-  settle(leases: readonly ShardLease[], rows: readonly (RowSettlement & { readonly shard: number })[]): Promise<readonly string[]>;
+  settle(
+    leases: readonly ShardLease[],
+    rows: readonly (RowSettlement & { readonly shard: number })[],
+  ): Promise<readonly string[]>;
   /** Whether any due row exists, by one cheap probe. */
   pending(): Promise<{ readonly due: boolean; readonly total: number; readonly oldestAgeMs: number | undefined }>;
   /** Calls back (conflated) after a commit of this process added rows, and where the database can, of other processes. Returns the unsubscriber. */

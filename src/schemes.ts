@@ -29,7 +29,11 @@ export async function adapterFromUrl(url: string): Promise<BrokerAdapter> {
 }
 
 /** `kafka://a:9092,b:9092` → its addresses. */
-const addresses = (url: string): readonly string[] => url.replace(/^kafka:\/\//i, '').replace(/\/.*$/, '').split(',');
+const addresses = (url: string): readonly string[] =>
+  url
+    .replace(/^kafka:\/\//i, '')
+    .replace(/\/.*$/, '')
+    .split(',');
 
 /** `sqlite:dev.db`, `sqlite:./dev.db` and `sqlite:///var/dev.db` → the path. */
 const pathOf = (url: string): string => decodeURIComponent(url.replace(/^sqlite:(\/\/)?/i, '')) || 'holdfast.db';

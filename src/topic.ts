@@ -1,8 +1,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Codec } from './codec.ts';
-import { checkOptions, count, func, object, oneOf, type Check } from './options.ts';
-import type { Capabilities, EntrySource, OutboxShape, Priority, Topology } from './port.ts';
+import { type Check, checkOptions, count, func, object, oneOf } from './options.ts';
 import { toEntry } from './outbox/entry.ts';
+import type { Capabilities, EntrySource, OutboxShape, Priority, Topology } from './port.ts';
 
 export interface GroupOptions {
   /** `'key'`: messages of one key are handled one after the other, in the order they were accepted (G5). @default 'none' */
@@ -42,7 +42,14 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const RESERVED = /^(amq\.|__|holdfast[.-]?)/;
 
 function checkName(what: string, name: unknown, longest: number): void {
-  if (typeof name !== 'string' || !NAME.test(name) || name.length > longest || name.includes('--') || name.includes('..') || RESERVED.test(name)) {
+  if (
+    typeof name !== 'string' ||
+    !NAME.test(name) ||
+    name.length > longest ||
+    name.includes('--') ||
+    name.includes('..') ||
+    RESERVED.test(name)
+  ) {
     throw new TypeError(
       `${what} must be 1 to ${longest} characters of A-Z a-z 0-9 . _ -, begin with a letter or digit, hold no "--" or "..", ` +
         `and not begin with "amq." or "holdfast"; received ${typeof name === 'string' ? JSON.stringify(name.slice(0, 60)) : typeof name}`,
@@ -52,9 +59,13 @@ function checkName(what: string, name: unknown, longest: number): void {
 export const checkGroupName = (name: unknown): void => checkName('A group name', name, 64);
 
 const groupsOption: Check = (value) =>
-  typeof value === 'object' && value !== null ? undefined : "must be a list of names or an object like { billing: {}, board: { order: 'key' } }";
+  typeof value === 'object' && value !== null
+    ? undefined
+    : "must be a list of names or an object like { billing: {}, board: { order: 'key' } }";
 const priorityOption: Check = (value) =>
-  typeof value === 'function' ? undefined : oneOf('high', 'normal', 'low')(value) && "must be 'high', 'normal', 'low' or a function that returns one";
+  typeof value === 'function'
+    ? undefined
+    : oneOf('high', 'normal', 'low')(value) && "must be 'high', 'normal', 'low' or a function that returns one";
 
 const CHECKS: Readonly<Record<keyof TopicOptions<unknown>, Check>> = {
   schema: object,
@@ -76,7 +87,10 @@ const CHECKS: Readonly<Record<keyof TopicOptions<unknown>, Check>> = {
  */
 export function defineTopic<S extends StandardSchemaV1>(
   name: string,
-  options: { readonly schema: S } & Omit<TopicOptions<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>, 'schema'>,
+  options: { readonly schema: S } & Omit<
+    TopicOptions<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>,
+    'schema'
+  >,
 ): Topic<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>;
 export function defineTopic<T = unknown>(name: string, options?: TopicOptions<T>): Topic<T>;
 export function defineTopic(name: string, options: TopicOptions<unknown> = {}): Topic {
@@ -85,7 +99,9 @@ export function defineTopic(name: string, options: TopicOptions<unknown> = {}): 
   for (const group of groupsOf(options)) {
     checkGroupName(group.name);
     if (group.ordered && options.key === undefined) {
-      throw new TypeError(`defineTopic("${name}"): group "${group.name}" has order 'key', so the topic needs a key function`);
+      throw new TypeError(
+        `defineTopic("${name}"): group "${group.name}" has order 'key', so the topic needs a key function`,
+      );
     }
   }
   const topic: Topic = Object.freeze({
@@ -100,7 +116,9 @@ export function isTopic(value: unknown): value is Topic {
   return typeof value === 'object' && value !== null && 'name' in value && 'options' in value && 'toEntry' in value;
 }
 
-export function groupsOf(options: Pick<TopicOptions<unknown>, 'groups'>): readonly { readonly name: string; readonly ordered: boolean }[] {
+export function groupsOf(
+  options: Pick<TopicOptions<unknown>, 'groups'>,
+): readonly { readonly name: string; readonly ordered: boolean }[] {
   const groups = options.groups ?? [];
   if (Array.isArray(groups)) return (groups as readonly string[]).map((name) => ({ name, ordered: false }));
   return Object.entries(groups as Readonly<Record<string, GroupOptions>>).map(([name, group]) => {
@@ -123,6 +141,10 @@ export function shapeOf(topic: Pick<Topic, 'name' | 'options'>): OutboxShape {
 }
 
 export function topologyOf(shape: OutboxShape, capabilities: Pick<Capabilities, 'defaultPartitions'>): Topology {
-  return { topic: shape.topic, groups: shape.groups, partitions: shape.partitions ?? capabilities.defaultPartitions, lanes: shape.lanes };
+  return {
+    topic: shape.topic,
+    groups: shape.groups,
+    partitions: shape.partitions ?? capabilities.defaultPartitions,
+    lanes: shape.lanes,
+  };
 }
-

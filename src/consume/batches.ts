@@ -5,7 +5,7 @@ import type { Runner } from './consumer.ts';
 import { decode, messageFor } from './decode.ts';
 import { handlePlain, handleWithInbox } from './handle.ts';
 import type { BatchOptions } from './options.ts';
-import { attempts, process, type CallContext, type ProcessContext } from './process.ts';
+import { attempts, type CallContext, type ProcessContext, process } from './process.ts';
 import type { Work } from './work.ts';
 
 export interface BatchContext extends CallContext {
@@ -62,21 +62,33 @@ export function batchRunner(options: BatchOptions, handler: BatchHandler): Runne
   };
 }
 
-async function ready(work: Work, { topic, plan, stablePositions }: Omit<ProcessContext, 'invoke'>): Promise<Item | undefined> {
+async function ready(
+  work: Work,
+  { topic, plan, stablePositions }: Omit<ProcessContext, 'invoke'>,
+): Promise<Item | undefined> {
   const { message } = work.delivery;
   const identity = identityOf(message) ?? (stablePositions ? `at:${work.delivery.position}` : undefined);
   if ((identity === undefined && plan.inbox !== undefined) || plan.dedupe !== undefined) return undefined;
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
   try {
     const payload = await decode(topic, work.delivery);
-    return { work, payload, identity: identity ?? '', message: messageFor(topic, work.delivery, payload, work.attempts + 1) };
+    return {
+      work,
+      payload,
+      identity: identity ?? '',
+      message: messageFor(topic, work.delivery, payload, work.attempts + 1),
+    };
   } catch {
     return undefined;
   }
 }
 
 /** The one call for all; which of them failed, and by what. */
-async function together(items: readonly Item[], context: Omit<ProcessContext, 'invoke'>, handler: BatchHandler): Promise<Map<Item, unknown>> {
+async function together(
+  items: readonly Item[],
+  context: Omit<ProcessContext, 'invoke'>,
+  handler: BatchHandler,
+): Promise<Map<Item, unknown>> {
   const { plan, topic, calls } = context;
   const failures = new Map<Item, unknown>();
   const call = calls.begin();

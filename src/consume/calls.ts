@@ -38,7 +38,11 @@ export function createCalls(timeoutMs: number, describe: string): Calls {
     for (const [call, at] of deadlines) {
       if (at > now) break;
       deadlines.delete(call);
-      call.abort(new HoldfastError('handler-timeout', `The handler of ${describe} did not finish within ${timeoutMs} ms`, { details: { timeoutMs } }));
+      call.abort(
+        new HoldfastError('handler-timeout', `The handler of ${describe} did not finish within ${timeoutMs} ms`, {
+          details: { timeoutMs },
+        }),
+      );
     }
     arm();
   }

@@ -1,7 +1,7 @@
 /** A consumer: takes deliveries in, hands them on within its concurrency, renews their leases, and drains at the end. */
 
-import type { Emitter } from '../events.ts';
 import { HoldfastError } from '../errors.ts';
+import type { Emitter } from '../events.ts';
 import { rateLimit } from '../policy/rate.ts';
 import type { BrokerAdapter, Delivery, Receive, SettleOutcome, Source, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
@@ -53,7 +53,11 @@ export interface Runner {
   readonly batchSize: number;
   readonly batchWaitMs: number;
   /** Calls `finished` once for each work: true frees its key. Never rejects. */
-  run(batch: readonly Work[], context: Omit<ProcessContext, 'invoke'>, finished: (work: Work, free: boolean) => void): Promise<void>;
+  run(
+    batch: readonly Work[],
+    context: Omit<ProcessContext, 'invoke'>,
+    finished: (work: Work, free: boolean) => void,
+  ): Promise<void>;
 }
 
 export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promise<ConsumerInternals> {
@@ -123,7 +127,9 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     hold,
   };
   const opened: Source = await source;
-  const leaseTimer = adapter.capabilities.leases ? setInterval(() => void extend(), Math.floor(plan.leaseMs / 3)) : undefined;
+  const leaseTimer = adapter.capabilities.leases
+    ? setInterval(() => void extend(), Math.floor(plan.leaseMs / 3))
+    : undefined;
 
   function counting(inner: Settler): Settler {
     return {
@@ -161,7 +167,10 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     while (!stopping && !paused && running < plan.concurrency) {
       const waitMs = due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
       if (waitMs === undefined) return;
-      if (waitMs > 0) return wakeIn(waitMs);
+      if (waitMs > 0) {
+        wakeIn(waitMs);
+        return;
+      }
       const batch = take();
       if (batch.length === 0) return;
       start(batch);
@@ -198,11 +207,13 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
 
   function start(batch: readonly Work[]): void {
     running += 1;
-    void runner.run(batch, context, (work, free) => free && schedule.free(work)).then(() => {
-      running -= 1;
-      if (running === 0) idle?.();
-      pump();
-    });
+    void runner
+      .run(batch, context, (work, free) => free && schedule.free(work))
+      .then(() => {
+        running -= 1;
+        if (running === 0) idle?.();
+        pump();
+      });
   }
 
   async function extend(): Promise<void> {
@@ -261,6 +272,9 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       ended ??= drain(drainMs);
       return ended;
     },
-    stalledMs: () => (paused || stopping || running > 0 ? undefined : performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt)),
+    stalledMs: () =>
+      paused || stopping || running > 0
+        ? undefined
+        : performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt),
   };
 }

@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { type Codec, jsonCodec } from '../codec.ts';
 import { HoldfastError, messageOf } from '../errors.ts';
-import { noHeaders, type Message } from '../message.ts';
+import { type Message, noHeaders } from '../message.ts';
 import type { Delivery } from '../port.ts';
 import { BYTES } from '../publish/encode.ts';
 import { issuesText } from '../publish/validate.ts';
@@ -22,7 +22,11 @@ export function decode(topic: Topic, delivery: Delivery): unknown {
 }
 
 function undecodable(codec: Codec, topic: Topic, error: unknown): HoldfastError {
-  return new HoldfastError('undecodable', `A message of topic "${topic.name}" is not ${codec.contentType}: ${messageOf(error)}`, { cause: error });
+  return new HoldfastError(
+    'undecodable',
+    `A message of topic "${topic.name}" is not ${codec.contentType}: ${messageOf(error)}`,
+    { cause: error },
+  );
 }
 
 function check(topic: Topic, payload: unknown): unknown {
@@ -34,7 +38,10 @@ function check(topic: Topic, payload: unknown): unknown {
 
 function accept(topic: Topic, result: StandardSchemaV1.Result<unknown>): unknown {
   if (result.issues === undefined) return result.value;
-  throw new HoldfastError('schema-mismatch', `A message of topic "${topic.name}" does not match its schema: ${issuesText(result.issues)}`);
+  throw new HoldfastError(
+    'schema-mismatch',
+    `A message of topic "${topic.name}" does not match its schema: ${issuesText(result.issues)}`,
+  );
 }
 
 /** The message for one call of the handler. */

@@ -16,7 +16,11 @@ export class StoreFailed extends Error {
 export type Handled = readonly number[];
 
 /** Without a store: every message is fresh. */
-export async function handlePlain(call: Call, count: number, invoke: (tx: undefined, fresh: Handled) => unknown): Promise<Handled> {
+export async function handlePlain(
+  call: Call,
+  count: number,
+  invoke: (tx: undefined, fresh: Handled) => unknown,
+): Promise<Handled> {
   const fresh = count === 1 ? ONE : Array.from({ length: count }, (_, index) => index);
   await call.invoke(() => invoke(undefined, fresh));
   return fresh;

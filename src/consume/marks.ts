@@ -1,7 +1,7 @@
 /** What the core writes on internal copies, and reads back: attempts and failures. Adapters carry marks unread. */
 
-import { hostname } from 'node:os';
 import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
 import { messageOf, redact } from '../errors.ts';
 import type { Delivery, Headers } from '../port.ts';
 
@@ -60,7 +60,10 @@ function errorText(error: unknown): string {
 function fingerprint(error: unknown): string {
   const frame = error instanceof Error ? /^\s+at .*$/m.exec(error.stack ?? '')?.[0].trim() : undefined;
   const name = error instanceof Error ? error.name : typeof error;
-  return createHash('sha256').update(`${name}\n${frame ?? ''}`).digest('hex').slice(0, 16);
+  return createHash('sha256')
+    .update(`${name}\n${frame ?? ''}`)
+    .digest('hex')
+    .slice(0, 16);
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: brokers and terminals must not see them
@@ -68,5 +71,8 @@ const plain = (text: string): string => text.toWellFormed().replace(/[\u0000-\u0
 
 function cut(text: string, bytes: number): string {
   if (Buffer.byteLength(text) <= bytes) return text;
-  return `${Buffer.from(text).subarray(0, bytes - 4).toString('utf8').replace(/\uFFFD$/, '')}…`;
+  return `${Buffer.from(text)
+    .subarray(0, bytes - 4)
+    .toString('utf8')
+    .replace(/\uFFFD$/, '')}…`;
 }

@@ -1,6 +1,17 @@
 import type { Message } from '../message.ts';
-import { checkOptions, count, durationMs, func, object, oneOf, positive, positiveMs, text, type Check } from '../options.ts';
-import { retryPlan, type RetryOptions, type RetryPlan } from '../policy/delays.ts';
+import {
+  type Check,
+  checkOptions,
+  count,
+  durationMs,
+  func,
+  object,
+  oneOf,
+  positive,
+  positiveMs,
+  text,
+} from '../options.ts';
+import { type RetryOptions, type RetryPlan, retryPlan } from '../policy/delays.ts';
 import type { Inbox } from '../port.ts';
 import type { DedupeStore } from './dedupe.ts';
 import { DEFAULT_WEIGHTS, type LaneWeights } from './lanes.ts';
@@ -51,8 +62,11 @@ export interface ConsumePlan {
 }
 
 const isFrom: Check = (value) =>
-  value === 'earliest' || value === 'latest' || (value instanceof Date && !Number.isNaN(value.getTime())) ? undefined : "must be 'earliest', 'latest' or a valid Date";
-const isInbox: Check = (value) => (typeof (value as Inbox<unknown> | null)?.run === 'function' ? undefined : 'must be the inbox of a store');
+  value === 'earliest' || value === 'latest' || (value instanceof Date && !Number.isNaN(value.getTime()))
+    ? undefined
+    : "must be 'earliest', 'latest' or a valid Date";
+const isInbox: Check = (value) =>
+  typeof (value as Inbox<unknown> | null)?.run === 'function' ? undefined : 'must be the inbox of a store';
 
 const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
   group: text,
@@ -70,10 +84,14 @@ const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
   leaseMs: (value) => positiveMs(value) ?? ((value as number) < 300 ? 'must be at least 300' : undefined),
 };
 
-export function consumePlan(options: ConsumeOptions<unknown>, extra: Readonly<Record<string, Check>> = {}): ConsumePlan {
+export function consumePlan(
+  options: ConsumeOptions<unknown>,
+  extra: Readonly<Record<string, Check>> = {},
+): ConsumePlan {
   checkOptions('consume', options, { ...CHECKS, ...extra });
   if (options.group === undefined) throw new TypeError('consume: "group" is missing');
-  if (options.laneWeights !== undefined) checkOptions('laneWeights', options.laneWeights, { high: positive, normal: positive, low: positive });
+  if (options.laneWeights !== undefined)
+    checkOptions('laneWeights', options.laneWeights, { high: positive, normal: positive, low: positive });
   const { from = 'earliest' } = options;
   return {
     group: options.group,

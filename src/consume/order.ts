@@ -1,8 +1,8 @@
 /** Which delivery is handled next: lanes by weight, and in ordered groups one message of a key at a time. */
 
 import type { Priority } from '../port.ts';
-import { fifo, type Fifo } from './fifo.ts';
-import { lanePicker, type LaneWeights } from './lanes.ts';
+import { type Fifo, fifo } from './fifo.ts';
+import { type LaneWeights, lanePicker } from './lanes.ts';
 import type { Work } from './work.ts';
 
 export interface Schedule {
@@ -52,7 +52,8 @@ export function orderedSchedule(weights: LaneWeights): Schedule {
   const pick = lanePicker(weights);
   let waiting = 0;
   // A foreign message without a key has no order to keep.
-  const nameOf = ({ delivery }: Work): string => `${delivery.lane} ${delivery.shard} ${delivery.message.key === undefined ? `-${delivery.position}` : `=${delivery.message.key}`}`;
+  const nameOf = ({ delivery }: Work): string =>
+    `${delivery.lane} ${delivery.shard} ${delivery.message.key === undefined ? `-${delivery.position}` : `=${delivery.message.key}`}`;
 
   return {
     get waiting() {

@@ -3,8 +3,8 @@
  * retry or dead. Every path ends in exactly one settlement, or in none where the source is to give the message back.
  */
 
-import type { Emitter } from '../events.ts';
 import { DeadLetter, isHoldfastError, RetryLater } from '../errors.ts';
+import type { Emitter } from '../events.ts';
 import { identityOf, type Message } from '../message.ts';
 import { nextStep } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
@@ -47,10 +47,16 @@ const STORE_BACKOFF = { retries: 10, firstMs: 100, factor: 2, maxMs: 5_000, jitt
 /** Never rejects. */
 export async function process(work: Work, context: ProcessContext): Promise<Finished> {
   const { delivery } = work;
-  if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now()) return expired(work, context);
+  if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now())
+    return expired(work, context);
   const identity = identityOf(delivery.message) ?? (context.stablePositions ? `at:${delivery.position}` : undefined);
   if (identity === undefined && (context.plan.inbox !== undefined || context.plan.dedupe !== undefined)) {
-    return dead(work, context, 'no-id', new Error('the message carries no id, so inbox and dedupe cannot tell it from others'));
+    return dead(
+      work,
+      context,
+      'no-id',
+      new Error('the message carries no id, so inbox and dedupe cannot tell it from others'),
+    );
   }
   let payload: unknown;
   try {
@@ -74,7 +80,8 @@ export async function attempts(
   const { plan } = context;
   try {
     await withRetries(
-      (number) => (number === 1 && failed !== undefined ? Promise.reject(failed.error) : once(work, payload, identity, context)),
+      (number) =>
+        number === 1 && failed !== undefined ? Promise.reject(failed.error) : once(work, payload, identity, context),
       { ...plan.retry.immediate, retries: Number.POSITIVE_INFINITY, jitter: false },
       (error) => !work.revoked && decide(work, error, payload, context).kind === 'immediate',
       context.closing,
@@ -93,7 +100,12 @@ export async function attempts(
   return settleDone(work, context);
 }
 
-async function once(work: Work, payload: unknown, identity: string | undefined, context: ProcessContext): Promise<void> {
+async function once(
+  work: Work,
+  payload: unknown,
+  identity: string | undefined,
+  context: ProcessContext,
+): Promise<void> {
   const { plan, topic, calls, emitter } = context;
   const call = calls.begin();
   const startedAt = performance.now();
@@ -112,7 +124,13 @@ async function once(work: Work, payload: unknown, identity: string | undefined, 
       plan.inbox === undefined
         ? await handlePlain(call, 1, invoke)
         : await withRetries(
-            () => handleWithInbox(plan.inbox!, [{ group: plan.group, topic: topic.name, identity: identity! }], call, invoke),
+            () =>
+              handleWithInbox(
+                plan.inbox!,
+                [{ group: plan.group, topic: topic.name, identity: identity! }],
+                call,
+                invoke,
+              ),
             STORE_BACKOFF,
             (error) => error instanceof StoreFailed && !work.revoked,
             context.closing,
@@ -120,7 +138,12 @@ async function once(work: Work, payload: unknown, identity: string | undefined, 
     const names = { topic: topic.name, group: plan.group, id: message.id };
     if (fresh.length === 0) emitter.emit('duplicate', names);
     else if (emitter.listens('handled')) {
-      emitter.emit('handled', { ...names, attempt, durationMs: performance.now() - startedAt, lane: work.delivery.lane });
+      emitter.emit('handled', {
+        ...names,
+        attempt,
+        durationMs: performance.now() - startedAt,
+        lane: work.delivery.lane,
+      });
     }
   } catch (error) {
     // Neither a store's failure nor our own giving up is the handler's.
@@ -142,7 +165,14 @@ function decide(work: Work, error: unknown, payload: unknown, { plan, topic, emi
   const decision = policy();
   if (emitter.listens('failed')) {
     const id = work.delivery.message.id ?? work.delivery.position;
-    emitter.emit('failed', { topic: topic.name, group: plan.group, id, attempt: work.attempts, error, next: decision.kind === 'dead' ? 'dead-letter' : 'retry' });
+    emitter.emit('failed', {
+      topic: topic.name,
+      group: plan.group,
+      id,
+      attempt: work.attempts,
+      error,
+      next: decision.kind === 'dead' ? 'dead-letter' : 'retry',
+    });
   }
   return decision;
 
@@ -166,7 +196,11 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
     const claim = await store.claim(key);
     if (claim === 'busy') return retry(work, context, 1_000);
     if (claim === 'done') {
-      emitter.emit('duplicate', { topic: topic.name, group: plan.group, id: work.delivery.message.id ?? work.delivery.position });
+      emitter.emit('duplicate', {
+        topic: topic.name,
+        group: plan.group,
+        id: work.delivery.message.id ?? work.delivery.position,
+      });
       return settleDone(work, context);
     }
   } catch (error) {
@@ -174,7 +208,10 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
     return retry(work, context, 1_000);
   }
   const before = work.attempts;
-  const finished = await attempts(work, payload, identity, { ...context, settler: committing(context.settler, () => store.commit(key)) });
+  const finished = await attempts(work, payload, identity, {
+    ...context,
+    settler: committing(context.settler, () => store.commit(key)),
+  });
   if (work.attempts === before || !finished) await store.release(key).catch(() => undefined);
   return finished;
 
@@ -182,7 +219,9 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
     return {
       ...settler,
       settle: async (settlement) => {
-        await (settlement.kind === 'done' ? commit() : store.release(key)).catch((error: unknown) => emitter.emit('error', { during: 'dedupe', error }));
+        await (settlement.kind === 'done' ? commit() : store.release(key)).catch((error: unknown) =>
+          emitter.emit('error', { during: 'dedupe', error }),
+        );
         return settler.settle(settlement);
       },
     };
@@ -201,7 +240,12 @@ async function retry(work: Work, context: ProcessContext, delayMs: number): Prom
     context.hold(work, delayMs);
     return false;
   }
-  await context.settler.settle({ kind: 'retry', delivery: work.delivery, delayMs, marks: retryMarks(work, Date.now()) });
+  await context.settler.settle({
+    kind: 'retry',
+    delivery: work.delivery,
+    delayMs,
+    marks: retryMarks(work, Date.now()),
+  });
   return true;
 }
 
@@ -212,7 +256,13 @@ async function dead(work: Work, context: ProcessContext, reason: string, error: 
   const outcome = await settler.settle({ kind: 'dead', delivery: work.delivery, marks });
   if (outcome === 'settled') {
     const id = work.delivery.message.id ?? work.delivery.position;
-    emitter.emit('dead-lettered', { topic: topic.name, group: plan.group, id, reason: marks.reason ?? reason, attempts: work.attempts });
+    emitter.emit('dead-lettered', {
+      topic: topic.name,
+      group: plan.group,
+      id,
+      reason: marks.reason ?? reason,
+      attempts: work.attempts,
+    });
   }
   return true;
 }
@@ -222,7 +272,12 @@ async function expired(work: Work, context: ProcessContext): Promise<Finished> {
   if (topic.options.onExpired !== 'drop') {
     return dead(work, context, 'expired', undefined);
   }
-  emitter.emit('dropped', { topic: topic.name, group: plan.group, id: work.delivery.message.id ?? work.delivery.position, reason: 'expired' });
+  emitter.emit('dropped', {
+    topic: topic.name,
+    group: plan.group,
+    id: work.delivery.message.id ?? work.delivery.position,
+    reason: 'expired',
+  });
   await settler.settle({ kind: 'done', delivery: work.delivery });
   return true;
 }

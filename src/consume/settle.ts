@@ -1,7 +1,7 @@
 /** The one place that settles. What ends while a call is under way goes with the next: batches form by themselves. */
 
 import type { Emitter } from '../events.ts';
-import type { SettleOutcome, Settlement, Source } from '../port.ts';
+import type { Settlement, SettleOutcome, Source } from '../port.ts';
 
 export interface Settler {
   /** Resolves when the adapter has answered. Never rejects. */
@@ -18,7 +18,11 @@ interface Entry {
 
 const MOST = 512;
 
-export function createSettler(source: Promise<Source>, emitter: Emitter, names: { readonly topic: string; readonly group: string }): Settler {
+export function createSettler(
+  source: Promise<Source>,
+  emitter: Emitter,
+  names: { readonly topic: string; readonly group: string },
+): Settler {
   // Moves await a confirm; a slow one must not hold up plain acknowledgements.
   const done = lane();
   const moves = lane();
@@ -68,7 +72,8 @@ export function createSettler(source: Promise<Source>, emitter: Emitter, names: 
         of.running ??= run(of);
       }),
     async idle() {
-      while (done.running !== undefined || moves.running !== undefined) await Promise.all([done.running, moves.running]);
+      while (done.running !== undefined || moves.running !== undefined)
+        await Promise.all([done.running, moves.running]);
     },
     get lastSettledAt() {
       return lastSettledAt;

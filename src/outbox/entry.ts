@@ -9,7 +9,11 @@ export const OUTBOX_SHARDS = 64;
 const shapes = new WeakMap<object, string>();
 
 /** A payload as an outbox row: validated, encoded and sized before anything is stored (S32). */
-export async function toEntry(topic: Topic, payload: unknown, options: OutboxAddOptions | undefined): Promise<OutboxEntry> {
+export async function toEntry(
+  topic: Topic,
+  payload: unknown,
+  options: OutboxAddOptions | undefined,
+): Promise<OutboxEntry> {
   checkAddOptions(options);
   const prepared = await prepare(topic, payload, options);
   let shape = shapes.get(topic);

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Client, type ClientInternals, internalsOf } from '../client.ts';
 import { isHoldfastError, messageOf, redact } from '../errors.ts';
-import { checkOptions, count, object, positiveMs, type Check } from '../options.ts';
+import { type Check, checkOptions, count, object, positiveMs } from '../options.ts';
 import type { Outbox, OutboxRow, OutboxShape, RowSettlement, ShardLease } from '../port.ts';
 import { createPace } from './pace.ts';
 
@@ -71,7 +71,7 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     try {
       await lease();
     } catch (error) {
-      inside.emitter.emit('error', { during: 'renew the relay\'s leases', error });
+      inside.emitter.emit('error', { during: "renew the relay's leases", error });
     }
     if (!stopping) heartbeat = setTimeout(() => void beat(), leaseMs / 3);
   }
@@ -109,7 +109,10 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     unsubscribe?.();
     unregister?.();
     await loops;
-    if (loops !== undefined) await store.release(owner).catch((error: unknown) => inside.emitter.emit('error', { during: 'release the relay\'s leases', error }));
+    if (loops !== undefined)
+      await store
+        .release(owner)
+        .catch((error: unknown) => inside.emitter.emit('error', { during: "release the relay's leases", error }));
   }
 
   const relay: Relay = {
@@ -141,7 +144,11 @@ function shapeOf(row: OutboxRow): OutboxShape {
 }
 
 /** What became of each row; rows that are simply to be tried again are not among them. */
-async function publishRows(rows: readonly OutboxRow[], inside: ClientInternals, timeoutMs: number): Promise<readonly Settled[]> {
+async function publishRows(
+  rows: readonly OutboxRow[],
+  inside: ClientInternals,
+  timeoutMs: number,
+): Promise<readonly Settled[]> {
   const chains: OutboxRow[][] = [];
   const byKey = new Map<string, OutboxRow[]>();
   for (const row of rows) {
@@ -160,7 +167,11 @@ async function publishRows(rows: readonly OutboxRow[], inside: ClientInternals, 
   return settled.flat();
 }
 
-async function publishChain(chain: readonly OutboxRow[], inside: ClientInternals, timeoutMs: number): Promise<readonly Settled[]> {
+async function publishChain(
+  chain: readonly OutboxRow[],
+  inside: ClientInternals,
+  timeoutMs: number,
+): Promise<readonly Settled[]> {
   const settled: Settled[] = [];
   for (const row of chain) {
     const settlement = await publishRow(row, inside, timeoutMs);
@@ -171,7 +182,15 @@ async function publishChain(chain: readonly OutboxRow[], inside: ClientInternals
   return settled;
 }
 
-const PARKED: readonly string[] = ['unroutable', 'publish-rejected', 'message-too-large', 'topology-conflict', 'topology-missing', 'access-refused', 'unsupported'];
+const PARKED: readonly string[] = [
+  'unroutable',
+  'publish-rejected',
+  'message-too-large',
+  'topology-conflict',
+  'topology-missing',
+  'access-refused',
+  'unsupported',
+];
 
 async function publishRow(row: OutboxRow, inside: ClientInternals, timeoutMs: number): Promise<Settled | undefined> {
   const { rowId, shard } = row;
@@ -186,8 +205,15 @@ async function publishRow(row: OutboxRow, inside: ClientInternals, timeoutMs: nu
     return { rowId, shard, kind: 'sent' };
   } catch (error) {
     const code = isHoldfastError(error) ? error.code : 'adapter-failed';
-    if (PARKED.includes(code)) return { rowId, shard, kind: 'park', reason: `${code}: ${redact(messageOf(error))}`.slice(0, 500) };
+    if (PARKED.includes(code))
+      return { rowId, shard, kind: 'park', reason: `${code}: ${redact(messageOf(error))}`.slice(0, 500) };
     inside.emitter.emit('error', { during: `relay message ${row.id} to "${row.topic}"`, error });
-    return { rowId, shard, kind: 'later', delayMs: Math.min(2_000, 100 * 2 ** Math.min(row.attempts, 5)), reason: code };
+    return {
+      rowId,
+      shard,
+      kind: 'later',
+      delayMs: Math.min(2_000, 100 * 2 ** Math.min(row.attempts, 5)),
+      reason: code,
+    };
   }
 }

@@ -25,7 +25,12 @@ export class BreakerOpen extends Error {
 }
 
 export function checkBreakerOptions(options: BreakerOptions): void {
-  checkOptions('breaker', options, { errorPercent: count(1, 100), minCalls: count(1), windowMs: positiveMs, resetMs: positiveMs });
+  checkOptions('breaker', options, {
+    errorPercent: count(1, 100),
+    minCalls: count(1),
+    windowMs: positiveMs,
+    resetMs: positiveMs,
+  });
 }
 
 /**
@@ -54,7 +59,8 @@ export function circuitBreaker(
       try {
         return (await breaker.fire(call)) as T;
       } catch (error) {
-        if ((error as { code?: unknown } | null)?.code === 'EOPENBREAKER') throw new BreakerOpen('the circuit is open', { cause: error });
+        if ((error as { code?: unknown } | null)?.code === 'EOPENBREAKER')
+          throw new BreakerOpen('the circuit is open', { cause: error });
         throw error;
       }
     },

@@ -1,6 +1,6 @@
 /** When to try again: pure values, no clock. */
 
-import { count, checkOptions, durationMs, positive, positiveMs, type Check } from '../options.ts';
+import { type Check, checkOptions, count, durationMs, positive, positiveMs } from '../options.ts';
 
 export interface RetryDelays {
   /** How many delayed retries there are. */
@@ -16,7 +16,8 @@ export function fixed(options: { readonly delayMs: number; readonly times: numbe
   return { times: options.times, delayMs: () => options.delayMs };
 }
 
-const share: Check = (value) => (typeof value === 'number' && value >= 0 && value <= 1 ? undefined : 'must be a number from 0 to 1');
+const share: Check = (value) =>
+  typeof value === 'number' && value >= 0 && value <= 1 ? undefined : 'must be a number from 0 to 1';
 
 /** `firstMs × factor^(n − 1)`, at most `maxMs`; `jitter` (0 to 1) takes off up to that share at random. @default jitter 0 */
 export function exponential(options: {
@@ -26,7 +27,13 @@ export function exponential(options: {
   readonly times: number;
   readonly jitter?: number;
 }): RetryDelays {
-  checkOptions('exponential', options, { firstMs: positiveMs, factor: positive, maxMs: positiveMs, times: count(0, 1000), jitter: share });
+  checkOptions('exponential', options, {
+    firstMs: positiveMs,
+    factor: positive,
+    maxMs: positiveMs,
+    times: count(0, 1000),
+    jitter: share,
+  });
   const { firstMs, factor, maxMs, times, jitter = 0 } = options;
   return {
     times,
@@ -36,36 +43,61 @@ export function exponential(options: {
 
 export interface RetryOptions {
   /** Retries within the same delivery, before any delay. @default { retries: 2, firstMs: 50, factor: 2, maxMs: 1_000 } */
-  readonly immediate?: { readonly retries: number; readonly firstMs?: number; readonly factor?: number; readonly maxMs?: number };
+  readonly immediate?: {
+    readonly retries: number;
+    readonly firstMs?: number;
+    readonly factor?: number;
+    readonly maxMs?: number;
+  };
   /** Then the message goes back to the broker for these long. @default [5_000, 60_000, 600_000] */
   readonly delays?: Delays;
 }
 
 export interface RetryPlan {
-  readonly immediate: { readonly retries: number; readonly firstMs: number; readonly factor: number; readonly maxMs: number };
+  readonly immediate: {
+    readonly retries: number;
+    readonly firstMs: number;
+    readonly factor: number;
+    readonly maxMs: number;
+  };
   readonly delays: RetryDelays;
   /** (1 + immediate) × (1 + delays). */
   readonly maxAttempts: number;
 }
 
 const isDelays: Check = (value) => {
-  if (Array.isArray(value)) return value.every((item) => durationMs(item) === undefined) ? undefined : 'must hold milliseconds of 0 or more';
+  if (Array.isArray(value))
+    return value.every((item) => durationMs(item) === undefined) ? undefined : 'must hold milliseconds of 0 or more';
   const delays = value as Partial<RetryDelays> | null;
-  return typeof delays?.times === 'number' && typeof delays.delayMs === 'function' ? undefined : 'must be an array of milliseconds, fixed(…) or exponential(…)';
+  return typeof delays?.times === 'number' && typeof delays.delayMs === 'function'
+    ? undefined
+    : 'must be an array of milliseconds, fixed(…) or exponential(…)';
 };
 
 export function retryPlan(options: RetryOptions = {}): RetryPlan {
-  checkOptions('retry', options, { immediate: (value) => (typeof value === 'object' && value !== null ? undefined : 'must be an object'), delays: isDelays });
+  checkOptions('retry', options, {
+    immediate: (value) => (typeof value === 'object' && value !== null ? undefined : 'must be an object'),
+    delays: isDelays,
+  });
   if (options.immediate !== undefined) {
-    checkOptions('retry.immediate', options.immediate, { retries: count(0, 1000), firstMs: durationMs, factor: positive, maxMs: durationMs });
+    checkOptions('retry.immediate', options.immediate, {
+      retries: count(0, 1000),
+      firstMs: durationMs,
+      factor: positive,
+      maxMs: durationMs,
+    });
   }
   const delays = options.delays ?? [5_000, 60_000, 600_000];
-  const list: RetryDelays = 'delayMs' in delays ? delays : { times: delays.length, delayMs: (retry) => delays[retry - 1] ?? 0 };
+  const list: RetryDelays =
+    'delayMs' in delays ? delays : { times: delays.length, delayMs: (retry) => delays[retry - 1] ?? 0 };
   const immediate = { retries: 2, firstMs: 50, factor: 2, maxMs: 1_000, ...options.immediate };
   return { immediate, delays: list, maxAttempts: (1 + immediate.retries) * (1 + list.times) };
 }
 
-export type NextStep = { readonly kind: 'immediate' } | { readonly kind: 'delay'; readonly delayMs: number } | { readonly kind: 'exhausted' };
+export type NextStep =
+  | { readonly kind: 'immediate' }
+  | { readonly kind: 'delay'; readonly delayMs: number }
+  | { readonly kind: 'exhausted' };
 
 /** What follows after `attempts` failed handler calls in all. */
 export function nextStep(plan: RetryPlan, attempts: number): NextStep {

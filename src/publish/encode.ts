@@ -10,12 +10,15 @@ export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
 
 /** Payload → bytes, once, at accept time: later changes of the payload have no effect. Bytes travel as they are. */
 export function encode(topic: string, codec: Codec | undefined, payload: unknown, maxBytes: number): Encoded {
-  const encoded = codec === undefined && payload instanceof Uint8Array ? { body: payload.slice(), contentType: BYTES } : byCodec(topic, codec ?? jsonCodec, payload);
+  const encoded =
+    codec === undefined && payload instanceof Uint8Array
+      ? { body: payload.slice(), contentType: BYTES }
+      : byCodec(topic, codec ?? jsonCodec, payload);
   if (encoded.body.byteLength > maxBytes) {
     throw new HoldfastError(
       'message-too-large',
       `The encoded payload for topic "${topic}" has ${encoded.body.byteLength} bytes, more than the limit of ${maxBytes}; ` +
-        'send a reference to the data instead, or raise maxBytes and the broker\'s own limit',
+        "send a reference to the data instead, or raise maxBytes and the broker's own limit",
       { details: { topic, bytes: encoded.body.byteLength, maxBytes } },
     );
   }
@@ -27,6 +30,10 @@ function byCodec(topic: string, codec: Codec, payload: unknown): Encoded {
     return { body: codec.encode(payload), contentType: codec.contentType };
   } catch (error) {
     if (isHoldfastError(error)) throw error;
-    throw new HoldfastError('not-encodable', `The payload for topic "${topic}" cannot be encoded as ${codec.contentType}: ${messageOf(error)}`, { cause: error });
+    throw new HoldfastError(
+      'not-encodable',
+      `The payload for topic "${topic}" cannot be encoded as ${codec.contentType}: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }

@@ -2,7 +2,7 @@
 
 import { HoldfastError } from '../errors.ts';
 import { checkHeaders, checkId, checkKey, newId, noHeaders } from '../message.ts';
-import { checkOptions, durationMs, positiveMs, oneOf, type Check, anything } from '../options.ts';
+import { anything, type Check, checkOptions, durationMs, oneOf, positiveMs } from '../options.ts';
 import type { Headers, OutboxAddOptions, Priority } from '../port.ts';
 import { groupsOf, hasLanes, type Topic } from '../topic.ts';
 import { DEFAULT_MAX_BYTES, encode } from './encode.ts';
@@ -41,7 +41,9 @@ export function prepare(
   maxBytes: number = DEFAULT_MAX_BYTES,
 ): Prepared | Promise<Prepared> {
   const valid = validate(topic.name, topic.options.schema, payload);
-  return valid === undefined ? build(topic, payload, options, maxBytes) : valid.then(() => build(topic, payload, options, maxBytes));
+  return valid === undefined
+    ? build(topic, payload, options, maxBytes)
+    : valid.then(() => build(topic, payload, options, maxBytes));
 }
 
 function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, maxBytes: number): Prepared {
@@ -53,13 +55,21 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
   if (options.id !== undefined) checkId('id', options.id);
   const ordered = isOrdered(topic);
   if (ordered && key === undefined) {
-    throw new HoldfastError('invalid-message', `Topic "${topic.name}" has an ordered group, so every message needs a key`, { details: { field: 'key' } });
+    throw new HoldfastError(
+      'invalid-message',
+      `Topic "${topic.name}" has an ordered group, so every message needs a key`,
+      { details: { field: 'key' } },
+    );
   }
   const delayMs = options.delayMs ?? 0;
   if (ordered && delayMs > 0) {
-    throw new HoldfastError('invalid-message', `Topic "${topic.name}" has an ordered group: delay and order exclude each other (S14)`, {
-      details: { field: 'delayMs' },
-    });
+    throw new HoldfastError(
+      'invalid-message',
+      `Topic "${topic.name}" has an ordered group: delay and order exclude each other (S14)`,
+      {
+        details: { field: 'delayMs' },
+      },
+    );
   }
   return {
     id: options.id ?? newId(),
@@ -77,16 +87,24 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
 function laneOf(topic: Topic, payload: unknown, asked: Priority | undefined): Priority {
   if (!hasLanes(topic.options)) {
     if (asked === undefined) return 'normal';
-    throw new HoldfastError('invalid-message', `Topic "${topic.name}" has no lanes: give it a priority in defineTopic, or publish without one`, {
-      details: { field: 'priority' },
-    });
+    throw new HoldfastError(
+      'invalid-message',
+      `Topic "${topic.name}" has no lanes: give it a priority in defineTopic, or publish without one`,
+      {
+        details: { field: 'priority' },
+      },
+    );
   }
   const declared = topic.options.priority;
   const lane = asked ?? (typeof declared === 'function' ? declared(payload) : declared) ?? 'normal';
   if (!LANES.includes(lane)) {
-    throw new HoldfastError('invalid-message', `The priority function of topic "${topic.name}" must return 'high', 'normal' or 'low'`, {
-      details: { field: 'priority' },
-    });
+    throw new HoldfastError(
+      'invalid-message',
+      `The priority function of topic "${topic.name}" must return 'high', 'normal' or 'low'`,
+      {
+        details: { field: 'priority' },
+      },
+    );
   }
   return lane;
 }

@@ -3,14 +3,14 @@
  * → exactly one answer, by its deadline (S11).
  */
 
-import type { Emitter } from '../events.ts';
 import { fromAdapter, HoldfastError, messageOf, redact } from '../errors.ts';
-import { type BreakerOptions, circuitBreaker, type Breaker } from '../policy/circuit-breaker.ts';
+import type { Emitter } from '../events.ts';
+import { type Breaker, type BreakerOptions, circuitBreaker } from '../policy/circuit-breaker.ts';
 import type { BrokerAdapter, Outgoing, Topology } from '../port.ts';
 import { createDeadlines } from './deadlines.ts';
-import { createRoom, type Buffer } from './room.ts';
-import { BatchFailed, send, type SendContext } from './send.ts';
 import { orderedQueue, type Pending, type SendQueue, unorderedQueue } from './queue.ts';
+import { type Buffer, createRoom } from './room.ts';
+import { BatchFailed, type SendContext, send } from './send.ts';
 
 export interface Receipt {
   readonly id: string;
@@ -143,7 +143,8 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
         forget: undefined,
         answered: false,
         lastError: undefined,
-        resolve: (position) => resolve(position === undefined ? { id, outcome: 'confirmed' } : { id, outcome: 'confirmed', position }),
+        resolve: (position) =>
+          resolve(position === undefined ? { id, outcome: 'confirmed' } : { id, outcome: 'confirmed', position }),
         reject,
       };
       pendings.add(pending);
@@ -160,7 +161,8 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
 
   function onAbort(pending: Pending, signal: AbortSignal): void {
     // An abort cannot call a message back: what may be on its way is reported as unknown.
-    const abort = (): void => answer(pending, () => pending.reject(abortError(pending.outgoing.id, signal, isOut(pending))));
+    const abort = (): void =>
+      answer(pending, () => pending.reject(abortError(pending.outgoing.id, signal, isOut(pending))));
     signal.addEventListener('abort', abort, { once: true });
     pending.forget = () => signal.removeEventListener('abort', abort);
   }
@@ -206,31 +208,55 @@ function lateError(pending: Pending): HoldfastError {
   const why = lastError === undefined ? '' : ` (last: ${redact(messageOf(lastError))})`;
   const options = { cause: lastError, details: { id, topic: topology.topic } };
   return isOut(pending)
-    ? new HoldfastError('publish-unknown', `The broker did not confirm message ${id} on "${topology.topic}" in time${why}. It may have been stored: publish again with the same id`, options)
-    : new HoldfastError('publish-timeout', `Message ${id} could not be sent to "${topology.topic}" in time${why}. It was not stored: publish again when the broker is back`, options);
+    ? new HoldfastError(
+        'publish-unknown',
+        `The broker did not confirm message ${id} on "${topology.topic}" in time${why}. It may have been stored: publish again with the same id`,
+        options,
+      )
+    : new HoldfastError(
+        'publish-timeout',
+        `Message ${id} could not be sent to "${topology.topic}" in time${why}. It was not stored: publish again when the broker is back`,
+        options,
+      );
 }
 
 function unroutableError({ outgoing: { id, topology } }: Pending): HoldfastError {
-  return new HoldfastError('unroutable', `Message ${id} was refused: no group consumes topic "${topology.topic}". Declare one in defineTopic's groups, or start a consumer first`, {
-    details: { id, topic: topology.topic },
-  });
+  return new HoldfastError(
+    'unroutable',
+    `Message ${id} was refused: no group consumes topic "${topology.topic}". Declare one in defineTopic's groups, or start a consumer first`,
+    {
+      details: { id, topic: topology.topic },
+    },
+  );
 }
 
 function rejectedError({ outgoing: { id, topology } }: Pending, error: unknown): HoldfastError {
   const { code, message } = fromAdapter(error, `publish message ${id} to "${topology.topic}"`);
-  return new HoldfastError(code === 'message-too-large' ? code : 'publish-rejected', message, { cause: error, details: { id, topic: topology.topic }, outcome: 'not-sent' });
+  return new HoldfastError(code === 'message-too-large' ? code : 'publish-rejected', message, {
+    cause: error,
+    details: { id, topic: topology.topic },
+    outcome: 'not-sent',
+  });
 }
 
 function openError({ id, topology }: Outgoing): HoldfastError {
-  return new HoldfastError('circuit-open', `Message ${id} was not sent: publishing to "${topology.topic}" keeps failing, so the circuit is open. Try again in a second`, {
-    details: { id, topic: topology.topic },
-  });
+  return new HoldfastError(
+    'circuit-open',
+    `Message ${id} was not sent: publishing to "${topology.topic}" keeps failing, so the circuit is open. Try again in a second`,
+    {
+      details: { id, topic: topology.topic },
+    },
+  );
 }
 
 function abortError(id: string, signal: AbortSignal, accepted: boolean): HoldfastError {
-  return new HoldfastError('publish-aborted', `Waiting for the confirm of message ${id} was aborted${accepted ? '; it may have been stored' : ' before it was sent'}`, {
-    cause: signal.reason,
-    details: { id },
-    outcome: accepted ? 'unknown' : 'not-sent',
-  });
+  return new HoldfastError(
+    'publish-aborted',
+    `Waiting for the confirm of message ${id} was aborted${accepted ? '; it may have been stored' : ' before it was sent'}`,
+    {
+      cause: signal.reason,
+      details: { id },
+      outcome: accepted ? 'unknown' : 'not-sent',
+    },
+  );
 }

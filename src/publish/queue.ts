@@ -52,7 +52,8 @@ export function unorderedQueue(): SendQueue {
       let bytes = 0;
       let used = 0;
       for (const pending of waiting) {
-        if (batch.length === limits.batchMessages || (batch.length > 0 && bytes + pending.bytes > limits.batchBytes)) break;
+        if (batch.length === limits.batchMessages || (batch.length > 0 && bytes + pending.bytes > limits.batchBytes))
+          break;
         used += 1;
         if (pending.answered) continue;
         batch.push(pending);
@@ -75,7 +76,8 @@ export function orderedQueue(exclusive: 'key' | 'partition'): SendQueue {
   // Units with something waiting and nothing in flight, in the order in which they became so.
   const free = new Set<string | number>();
   let size = 0;
-  const unitOf = ({ outgoing }: Pending): string | number => (exclusive === 'key' ? (outgoing.key ?? '') : (outgoing.partition ?? 0));
+  const unitOf = ({ outgoing }: Pending): string | number =>
+    exclusive === 'key' ? (outgoing.key ?? '') : (outgoing.partition ?? 0);
 
   return {
     get size() {

@@ -15,7 +15,8 @@ export function createRoom(buffer: Buffer): Room {
   let messages = 0;
   let bytes = 0;
   const waiting: { bytes: number; go: () => void }[] = [];
-  const fits = (more: number): boolean => messages === 0 || (messages < buffer.messages && bytes + more <= buffer.bytes);
+  const fits = (more: number): boolean =>
+    messages === 0 || (messages < buffer.messages && bytes + more <= buffer.bytes);
 
   function admit(entry: { bytes: number; go: () => void }): void {
     messages += 1;

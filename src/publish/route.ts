@@ -1,5 +1,5 @@
 import { partitionOf } from '../partition.ts';
-import type { Outgoing, OutboxRow, Topology } from '../port.ts';
+import type { OutboxRow, Outgoing, Topology } from '../port.ts';
 import type { Prepared } from './prepare.ts';
 
 /** A prepared message on its way to one broker: its partition, its times. */

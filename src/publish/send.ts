@@ -1,6 +1,6 @@
 /** One batch on its way: breaker around each call, retries around the batch, decisions per message (S8). */
 
-import { BreakerOpen, type Breaker } from '../policy/circuit-breaker.ts';
+import { type Breaker, BreakerOpen } from '../policy/circuit-breaker.ts';
 import { withRetries } from '../policy/retry.ts';
 import type { BrokerAdapter, PublishOutcome } from '../port.ts';
 import type { Pending } from './queue.ts';

@@ -16,7 +16,11 @@ export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
  * Checks a payload against the topic's schema, if it has one. Synchronous where the schema is, so that publishes of one
  * tick share a batch. The parsed output is not used: what is encoded is the input (S13).
  */
-export function validate(topic: string, schema: StandardSchemaV1 | undefined, payload: unknown): undefined | Promise<undefined> {
+export function validate(
+  topic: string,
+  schema: StandardSchemaV1 | undefined,
+  payload: unknown,
+): undefined | Promise<undefined> {
   if (schema === undefined) return undefined;
   const result = schema['~standard'].validate(payload);
   if (result instanceof Promise) return result.then((settled) => assertValid(topic, settled));
@@ -25,7 +29,14 @@ export function validate(topic: string, schema: StandardSchemaV1 | undefined, pa
 
 function assertValid(topic: string, result: StandardSchemaV1.Result<unknown>): undefined {
   if (result.issues === undefined) return undefined;
-  throw new HoldfastError('schema-mismatch', `The payload does not match the schema of topic "${topic}": ${issuesText(result.issues)}`, {
-    details: { topic, issues: result.issues.map((issue) => ({ path: issue.path?.map(String), message: issue.message })) },
-  });
+  throw new HoldfastError(
+    'schema-mismatch',
+    `The payload does not match the schema of topic "${topic}": ${issuesText(result.issues)}`,
+    {
+      details: {
+        topic,
+        issues: result.issues.map((issue) => ({ path: issue.path?.map(String), message: issue.message })),
+      },
+    },
+  );
 }

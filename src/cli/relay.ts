@@ -1,0 +1,113 @@
+/** `holdfast relay`: publishes an environment's outbox until it is told to stop. */
+
+import { parseArgs } from 'node:util';
+import type { Client } from '../client.ts';
+import { connectConfig } from '../connect.ts';
+import { HoldfastError, messageOf, redact } from '../errors.ts';
+import { createRelay } from '../outbox/relay.ts';
+import { type Command, UsageError } from './command.ts';
+import { loadConfig } from './load-config.ts';
+import { log } from './log.ts';
+
+export const relayCommand: Command = {
+  summary: 'publish what the outbox holds, until SIGTERM',
+  usage: [
+    'Usage: holdfast relay [--config holdfast.config.ts] [--env NAME]',
+    '',
+    '  --config FILE  the config; its default export is defineConfig({ … })  (default holdfast.config.ts)',
+    "  --env NAME     the environment  (default HOLDFAST_ENV, else NODE_ENV, else 'development')",
+    '',
+    'SIGTERM or SIGINT finishes the batch under way, releases the leases and exits 0; a second one exits 1 at once.',
+    'Exit codes: 0 stopped as asked, 1 could not start or run, 2 called wrongly.',
+  ].join('\n'),
+  run,
+};
+
+const SUMMARY_EVERY_MS = 10_000;
+
+async function run(args: readonly string[]): Promise<number> {
+  const { config: path, env } = options(args);
+  const config = await loadConfig(path);
+  const variables = env === undefined ? process.env : { ...process.env, HOLDFAST_ENV: env };
+  const { client, environment } = await connectConfig(config, variables);
+  const { store: openStore, relay: settings = {} } = environment.settings;
+  if (openStore === undefined) {
+    await client.close();
+    throw new HoldfastError(
+      'config-invalid',
+      `Environment "${environment.name}" has no store, so there is no outbox to relay: add store: () => postgresStore({ … })`,
+    );
+  }
+  const stopped = untilSignal();
+  const store = await openStore();
+  try {
+    await store.migrate();
+    const relay = createRelay({ ...settings, client, outbox: store.outbox });
+    const endReports = report(client);
+    await relay.start();
+    log('info', 'relay started', { environment: environment.name, config: path, pid: process.pid });
+    log('info', 'relay stopping', { signal: await stopped });
+    await relay.stop();
+    endReports();
+  } finally {
+    await client.close();
+    await store.close();
+  }
+  log('info', 'relay stopped');
+  return 0;
+}
+
+function options(args: readonly string[]): { config: string; env: string | undefined } {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { config: { type: 'string', default: 'holdfast.config.ts' }, env: { type: 'string' } },
+    });
+    return { config: values.config, env: values.env };
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+}
+
+/** Resolves with the first signal; the second ends the process at once. */
+function untilSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (asked) process.exit(1);
+      asked = true;
+      resolve(signal);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}
+
+/** Events as log lines; the many small successes as one line every ten seconds. */
+function report(client: Client): () => void {
+  const counts = { sent: 0, later: 0, parked: 0 };
+  const ends = [
+    client.on('relayed', ({ sent, later, parked }) => {
+      counts.sent += sent;
+      counts.later += later;
+      counts.parked += parked;
+      if (parked > 0) log('warn', 'rows parked', { parked });
+    }),
+    client.on('warning', ({ code, detail }) => log('warn', detail, { code })),
+    client.on('connection', ({ state, detail }) =>
+      log(state === 'connected' || state === 'unblocked' ? 'info' : 'warn', `broker ${state}`, { detail }),
+    ),
+    client.on('breaker', ({ topic, state }) => log(state === 'open' ? 'warn' : 'info', `circuit ${state}`, { topic })),
+    client.on('error', ({ during, error }) => log('error', `could not ${during}`, { error: redact(messageOf(error)) })),
+  ];
+  const summary = (): void => {
+    if (counts.sent + counts.later + counts.parked > 0) log('info', 'relayed', counts);
+    Object.assign(counts, { sent: 0, later: 0, parked: 0 });
+  };
+  const timer = setInterval(summary, SUMMARY_EVERY_MS);
+  return () => {
+    clearInterval(timer);
+    summary();
+    for (const end of ends) end();
+  };
+}
