@@ -59,7 +59,8 @@ export function fromFields(fields: readonly Buffer[]): Incoming {
   return {
     id: named.id ?? named.ce_id ?? named['hf-id'],
     source: named.source ?? named.ce_source,
-    body,
+    // A plain view: a Buffer would slice and print otherwise than what the port promises.
+    body: new Uint8Array(body.buffer, body.byteOffset, body.byteLength),
     contentType,
     key: named.key,
     dedupeKey: named['dedupe-key'],
@@ -122,17 +123,14 @@ function instant(value: string | undefined): number | undefined {
 export const markFields = (marks: Headers): string[] =>
   Object.entries(marks).flatMap(([name, value]) => [`hf-${name}`, value]);
 
-/**
- * Lua: the fields of a copy of an entry: without its old marks, with where it first stood if it has no id of its own.
- * `marks` is undefined where they are to stay as they are.
- */
-export const copyFields = `
+/** Lua: the fields of a copy of an entry: with new marks for old, and where it first stood if it has no id of its own. */
+export const copyFields: string = `
 local function copy_fields(fields, place, marks)
   local copy, identified = {}, false
   for i = 1, #fields, 2 do
     local name = fields[i]
     if name == 'id' or name == 'ce_id' or name == 'hf-id' then identified = true end
-    if not marks or name == 'hf-id' or string.sub(name, 1, 3) ~= 'hf-' then
+    if name == 'hf-id' or string.sub(name, 1, 3) ~= 'hf-' then
       copy[#copy + 1] = name
       copy[#copy + 1] = fields[i + 1]
     end
@@ -141,7 +139,7 @@ local function copy_fields(fields, place, marks)
     copy[#copy + 1] = 'hf-id'
     copy[#copy + 1] = place
   end
-  for i = 1, #(marks or {}) do copy[#copy + 1] = marks[i] end
+  for i = 1, #marks do copy[#copy + 1] = marks[i] end
   return copy
 end
 `;

@@ -158,6 +158,7 @@ function capabilitiesOf({ durability }: Settings): Capabilities {
     leases: true,
     backlog: ['ready', 'inFlight', 'delayed', 'dead', 'oldestAgeMs'],
     defaultPartitions: 1,
+    stablePositions: true,
     maxBodyBytes: 512 * 1024 * 1024,
     flow: { batchMessages: 512, batchBytes: 1024 * 1024, window: 3, exclusive: 'partition' },
   };

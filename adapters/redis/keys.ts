@@ -8,6 +8,7 @@ import type { Priority, Topology } from '../../src/port.ts';
  *   hf:{orders.placed}:_:tickets          counter  makes delayed messages of one millisecond distinct and ordered
  *   hf:{orders.placed}:billing:normal     stream   an unordered group's lane (consumer group `g`)
  *   hf:{orders.placed}:board:normal:3     stream   an ordered group's lane and shard (consumer group `g`, consumer `s`)
+ *   hf:{orders.placed}:billing:wake       stream   wakes a blocked reader when something was given back
  *   hf:{orders.placed}:billing:delayed    sorted set, by due time
  *   hf:{orders.placed}:billing:dead       stream   dead letters
  *   hf:{orders.placed}:board:live         sorted set of consumers, by last heartbeat

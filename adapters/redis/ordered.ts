@@ -42,6 +42,7 @@ export async function consumeOrdered(
   const alarm = newAlarm();
   let stopping: Promise<void> | undefined;
   let ticking: Promise<void> | undefined;
+  let renewedAt = Number.NEGATIVE_INFINITY;
 
   const reader = await openReader(needs.Client, settings, {
     name: needs.connectionName,
@@ -86,14 +87,16 @@ export async function consumeOrdered(
     const now = performance.now();
     for (const held of shards.values()) if (now - held.renewedAt > ttlMs) lose(held);
     const asked = [...shards.values()];
-    const me = { consumer, ttlMs, partitions: topology.partitions, lanes };
+    const renew = now - renewedAt >= ttlMs / 3;
+    const me = { consumer, ttlMs, partitions: topology.partitions, lanes, renew };
     const answers = await control.use((client) => heartbeat(client, base, me, asked));
+    if (renew) renewedAt = now;
     for (const [shard, answer] of answers.entries()) {
       const held = asked.find((one) => one.shard === shard);
       if (answer.startsWith('token:')) take(shard, answer.slice(6), now);
       else if (held && answer === 'lost') lose(held);
       else if (held) {
-        held.renewedAt = now;
+        if (renew) held.renewedAt = now;
         const patienceMs = Math.max(ttlMs, Math.min(handlerTimeoutMs, 30_000));
         held.yieldBy = answer === 'yield' ? (held.yieldBy ?? now + patienceMs) : undefined;
         if (held.yieldBy !== undefined && (idle(held) || now > held.yieldBy)) await release(held);
@@ -108,7 +111,7 @@ export async function consumeOrdered(
         ticking = undefined;
       });
   }
-  const timer = setInterval(beat, Math.min(500, ttlMs / 3));
+  const timer = setInterval(beat, Math.min(150, ttlMs / 6));
 
   /** Streams that may be read now, and how much of each. */
   function open(): { held: Shard; stream: Stream; token: string; count: number }[] {
@@ -141,6 +144,11 @@ export async function consumeOrdered(
         continue;
       }
       const { entries, returned } = answer;
+      if (entries.length > 0 && pauses.has(stream.lane)) {
+        // They were on their way when the lane was paused: they are read again when it is resumed.
+        stream.catchUp = true;
+        continue;
+      }
       const suspect = (id: string): boolean => held.takenOver.has(stream) && !returned.has(id);
       const arrival = { epoch: held.epoch, token: held.token, redelivered: stream.catchUp, suspect };
       const deliveries = takeOff(stream, entries, arrival);

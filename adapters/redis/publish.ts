@@ -99,6 +99,7 @@ export async function publish(
   batch: readonly Outgoing[],
   limit: { readonly deadline: number; readonly signal: AbortSignal },
 ): Promise<readonly PublishOutcome[]> {
+  if (limit.signal.aborted) return batch.map(() => ({ kind: 'rejected', error: limit.signal.reason }));
   const byTopic = Map.groupBy(batch.keys(), (index) => batch[index]!.topology.topic);
   const outcomes = new Array<PublishOutcome>(batch.length);
   await Promise.all(
@@ -184,8 +185,7 @@ function untilLimit(
       end(Array.from({ length: count }, () => ({ kind: 'unknown', error })));
     };
     const timer = setTimeout(giveUp, Math.min(2 ** 31 - 1, Math.max(0, deadline - Date.now())));
-    if (signal.aborted) giveUp();
-    else signal.addEventListener('abort', giveUp);
+    signal.addEventListener('abort', giveUp);
     work.then(end, giveUp);
   });
 }

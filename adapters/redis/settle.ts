@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Settlement, SettleOutcome } from '../../src/port.ts';
+import { giveBack } from './claims.ts';
 import { copyFields, markFields } from './headers.ts';
 import { allowWhenFull, run, type Script, serverTime } from './scripts.ts';
 
@@ -21,7 +22,7 @@ export interface Handle {
  */
 const settleScript: Script = {
   name: 'settle',
-  lua: `${allowWhenFull}${serverTime}${copyFields}
+  lua: `${allowWhenFull}${serverTime}${copyFields}${giveBack}
 local base, consumer = KEYS[1], ARGV[1]
 local finished, fences, out = {}, {}, {}
 
@@ -49,15 +50,18 @@ while i <= #ARGV do
     done = 'x'
   elseif kind == 'done' then
     finish(stream, id)
-  elseif kind == 'give-back' and token ~= '' then
-    redis.call('XCLAIM', stream, 'g', consumer, 0, id, 'RETRYCOUNT', 0, 'JUSTID')
+  elseif kind == 'give-back' then
+    if token == '' then
+      give_back(stream, id)
+    else
+      redis.call('XCLAIM', stream, 'g', consumer, 0, id, 'RETRYCOUNT', 0, 'JUSTID')
+    end
   else
     local entry = redis.call('XRANGE', stream, id, id)[1]
     if not entry then
       done = 'x'
     else
-      local marks = nil
-      if kind ~= 'give-back' then marks = { unpack(ARGV, i + 6, i + 5 + count) } end
+      local marks = { unpack(ARGV, i + 6, i + 5 + count) }
       local copy = copy_fields(entry[2], stream .. '/' .. id, marks)
       if kind == 'dead' then
         redis.call('XADD', base .. ':dead', '*', '_from', suffix, unpack(copy))

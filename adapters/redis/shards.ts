@@ -8,11 +8,12 @@ export const shardConsumer = 's';
 
 /**
  * One heartbeat: renews what we hold, shares the shards out among the live consumers and takes what is ours and free.
+ * Writes nothing when it need not renew and nothing has changed: so it may come often, and a hand-over is quick.
  *
  * Sharing: each shard goes to the live consumer with the highest hash(consumer, shard) that has not its full share yet.
  * Every consumer computes the same from the same registry, and few shards move when one comes or goes.
  *
- * ARGV: consumer, lease ms, partitions, lanes with commas, then shard and token of what we hold in turn.
+ * ARGV: consumer, lease ms, partitions, lanes with commas, renew (1 or 0), then shard and token of what we hold in turn.
  * Answers per shard: `keep`, `yield` (ours, but somebody else's turn), `lost`, `token:<n>` (taken now), or '' (not ours).
  */
 const heartbeatScript: Script = {
@@ -20,10 +21,11 @@ const heartbeatScript: Script = {
   lua: `${allowWhenFull}${serverTime}
 local base, me, ttl, partitions = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = {}
-for i = 5, #ARGV, 2 do held[ARGV[i]] = ARGV[i + 1] end
+for i = 6, #ARGV, 2 do held[ARGV[i]] = ARGV[i + 1] end
 
 local now = server_time()
-redis.call('ZADD', base .. ':live', now, me)
+local renew = ARGV[5] == '1' or not redis.call('ZSCORE', base .. ':live', me)
+if renew then redis.call('ZADD', base .. ':live', now, me) end
 redis.call('ZREMRANGEBYSCORE', base .. ':live', '-inf', now - ttl)
 local members = redis.call('ZRANGE', base .. ':live', 0, -1)
 local share = math.ceil(partitions / #members)
@@ -40,7 +42,7 @@ for n = 0, partitions - 1 do
   local lease, answer = base .. ':lease:' .. shard, ''
   if held[shard] then
     if redis.call('HGET', base .. ':fence', shard) == held[shard] then
-      redis.call('SET', lease, me, 'PX', ttl)
+      if renew then redis.call('SET', lease, me, 'PX', ttl) end
       answer = owner == me and 'keep' or 'yield'
     else
       answer = 'lost'
@@ -70,10 +72,11 @@ export async function heartbeat(
     readonly ttlMs: number;
     readonly partitions: number;
     readonly lanes: readonly string[];
+    readonly renew: boolean;
   },
   held: readonly Held[],
 ): Promise<string[]> {
-  const args = [me.consumer, me.ttlMs, me.partitions, me.lanes.join(',')];
+  const args = [me.consumer, me.ttlMs, me.partitions, me.lanes.join(','), me.renew ? 1 : 0];
   const rows = held.flatMap(({ shard, token }) => [shard, token]);
   return (await run(client, heartbeatScript, base, [...args, ...rows])) as string[];
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
+import { claimEntries, wakeSuffix } from './claims.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
 import { durable } from './durable.ts';
@@ -42,13 +43,15 @@ export async function consumeUnordered(
   const { topology, group, prefetch, leaseMs } = subscription;
   const base = groupKey(settings.prefix, topology.topic, group);
   const streams = lanesOf(topology).map((lane) => newStream(base, lane, lane, 0));
-  const suffixes = streams.map(({ suffix }) => suffix);
+  const suffixes = [...lanesOf(topology), wakeSuffix];
+  const wakeKey = `${base}:${wakeSuffix}`;
   const consumer = needs.consumer;
   const pauses = newPauses();
   const alarm = newAlarm();
   let stopping: Promise<void> | undefined;
   let reading: readonly Stream[] = streams;
-  let reclaimAt = 0;
+  let claimAt = 0;
+  let wakeId = '';
   let reapAt = performance.now() + reapEveryMs;
 
   const ensure = (client: Redis): Promise<void> =>
@@ -68,23 +71,32 @@ export async function consumeUnordered(
   function deliver(stream: Stream, entries: readonly Entry[], again: { redelivered: boolean; suspect: boolean }): void {
     const arrival = { epoch: 0, token: '', redelivered: again.redelivered, suspect: () => again.suspect };
     const deliveries = takeOff(stream, entries, arrival);
-    if (deliveries.length > 0) receive.deliver(deliveries);
+    if (deliveries.length === 0) return;
+    if (!pauses.has(stream.lane)) receive.deliver(deliveries);
+    else giveBack(stream, deliveries);
   }
 
-  /** Takes over what nobody has extended for a lease. */
-  async function reclaim(client: Redis): Promise<void> {
-    for (const stream of streams) {
-      let from = '0-0';
-      do {
-        const count = free(stream);
-        if (count <= 0) break;
-        const command = [stream.key, 'g', consumer, leaseMs, from, 'COUNT', count] as const;
-        const [next, entries] = (await client.callBuffer('XAUTOCLAIM', ...command)) as [Buffer, Entry[]];
-        deliver(stream, entries, { redelivered: true, suspect: true });
-        from = next.toString('latin1');
-      } while (from !== '0-0');
+  /** What was on its way when its lane was paused. */
+  function giveBack(stream: Stream, deliveries: readonly Delivery[]): void {
+    for (const { handle } of deliveries) stream.inFlight.delete((handle as Handle).entryId);
+    const back = deliveries.map((delivery): Settlement => ({ kind: 'give-back', delivery }));
+    void settle(back, leaseMs).then(() => {
+      claimAt = 0;
+    });
+  }
+
+  /** Takes what others gave back, and over what nobody has extended for a lease. */
+  async function claim(client: Redis): Promise<void> {
+    // Not with every wake: only this often does anybody learn of what was given back in a lane that was full or paused.
+    claimAt = performance.now() + Math.min(leaseMs / 2, 1_000);
+    const open = streams.filter((stream) => free(stream) > 0);
+    const asked = open.map((stream) => ({ suffix: stream.suffix, count: free(stream) }));
+    const claimed = await claimEntries(client, base, { consumer, leaseMs, wakeId }, asked);
+    wakeId = '';
+    for (const [index, { returned, expired }] of claimed.entries()) {
+      deliver(open[index]!, returned, { redelivered: true, suspect: false });
+      deliver(open[index]!, expired, { redelivered: true, suspect: true });
     }
-    reclaimAt = performance.now() + leaseMs / 2;
   }
 
   /** Reads what became pending for us in replies that never arrived. */
@@ -100,19 +112,23 @@ export async function consumeUnordered(
   async function read(client: Redis, open: readonly Stream[]): Promise<void> {
     reading = open;
     const count = Math.min(...open.map(free));
-    const patience = Math.max(1, Math.ceil(Math.min(blockMs(settings), reclaimAt - performance.now())));
-    const keys = open.map(({ key }) => key);
+    const patience = Math.max(1, Math.ceil(Math.min(blockMs(settings), claimAt - performance.now())));
+    const keys = [...open.map(({ key }) => key), wakeKey];
     const args = ['GROUP', 'g', consumer, 'COUNT', count, 'BLOCK', patience, 'STREAMS', ...keys];
     const reply = await reader.block(client.callBuffer('XREADGROUP', ...args, ...keys.map(() => '>')));
-    for (const [key, entries] of (reply as [Buffer, Entry[]][] | null) ?? []) {
-      const stream = open.find((one) => one.key === key.toString())!;
+    const arrived = new Map((reply as [Buffer, Entry[]][] | null)?.map(([key, entries]) => [key.toString(), entries]));
+    const woken = arrived.get(wakeKey);
+    if (woken) wakeId = woken[0]![0].toString('latin1');
+    for (const stream of open) {
+      const entries = arrived.get(stream.key);
+      if (!entries) continue;
       stream.cursor = entries.at(-1)![0].toString('latin1');
       deliver(stream, entries, { redelivered: false, suspect: false });
     }
   }
 
   async function turn(client: Redis): Promise<void> {
-    if (performance.now() >= reclaimAt) await reclaim(client);
+    if (wakeId !== '' || performance.now() >= claimAt) await claim(client);
     if (performance.now() >= reapAt) {
       reapAt = performance.now() + reapEveryMs;
       await run(client, reapScript, base, ['', Math.max(600_000, leaseMs * 10), ...suffixes]);
@@ -166,6 +182,7 @@ export async function consumeUnordered(
         const stream = streams.find((one) => one.suffix === suffix);
         stream?.inFlight.delete(entryId);
         if (stream && !reading.includes(stream)) reader.interrupt();
+        if (settlement.kind === 'give-back') claimAt = 0;
         if (settlement.kind === 'retry') mover.nudge(settlement.delayMs);
       }
       alarm.ring();
