@@ -1,0 +1,33 @@
+/** Wakes whoever waits for a state to change. Waiting is bounded by time and signal, and never rejects. */
+export interface Bell {
+  ring(): void;
+  wait(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export function bell(): Bell {
+  const waiting = new Set<() => void>();
+  return {
+    ring() {
+      for (const wake of [...waiting]) wake();
+    },
+    wait(ms, signal) {
+      return new Promise((resolve) => {
+        const wake = (): void => {
+          waiting.delete(wake);
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, ms);
+        waiting.add(wake);
+        signal?.addEventListener('abort', wake);
+        if (signal?.aborted) wake();
+      });
+    },
+  };
+}
+
+/** 50 ms, doubling to 1.5 s, with jitter: short enough that a broker that is back is in use within two seconds. */
+export function backoffMs(failures: number): number {
+  return Math.min(1_500, 50 * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2);
+}

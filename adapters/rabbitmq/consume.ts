@@ -1,0 +1,219 @@
+import { createHash } from 'node:crypto';
+import type {
+  AdapterHooks,
+  Delivery,
+  Priority,
+  Receive,
+  Settlement,
+  SettleOutcome,
+  Source,
+  Subscription,
+} from '../../src/port.ts';
+import type { Link } from './connection.ts';
+import { type Copies, copies } from './copies.ts';
+import { adapterError, isTransient } from './errors.ts';
+import type { Presence } from './presence.ts';
+import { type Generation, type Handle, type QueueChannel, queueChannel } from './queue-channel.ts';
+import type { Sender } from './sender.ts';
+import { groupOf, placesOf } from './topology.ts';
+
+/** RabbitMQ 4.3 caps the prefetch of a quorum queue here. */
+const MOST_PREFETCH = 2_000;
+/** How long `subscribe` bridges a broker that is just restarting. */
+const START_PATIENCE_MS = 10_000;
+
+export interface ConsumeContext {
+  readonly hooks: AdapterHooks;
+  readonly link: Link;
+  readonly presence: Presence;
+  readonly sender: Sender;
+  readonly nextEpoch: () => number;
+}
+
+/** Consumes every queue of the group, each on a channel of its own. */
+export async function subscribe(
+  context: ConsumeContext,
+  subscription: Subscription,
+  receive: Receive,
+): Promise<Source> {
+  const { hooks, link, presence } = context;
+  const topology = presence.known(subscription.topology);
+  const group = groupOf(topology, subscription.group);
+  if (group.ordered !== subscription.ordered) {
+    const declared = group.ordered ? 'ordered' : 'unordered';
+    throw adapterError(
+      'topology-conflict',
+      `group "${group.name}" of topic "${topology.topic}" is declared ${declared}`,
+    );
+  }
+  const arrivals = inbound(receive);
+  const warn = (code: string, detail: string): void => hooks.emit({ type: 'warning', code, detail });
+  const channels = placesOf(topology, group).map((place) =>
+    queueChannel({
+      link,
+      place,
+      ordered: group.ordered,
+      prefetch: Math.min(subscription.prefetch, MOST_PREFETCH),
+      priority: place.shard === undefined ? undefined : preference(place.shard, hooks.instance),
+      nextEpoch: context.nextEpoch,
+      deliver: arrivals.add,
+      revoked: arrivals.revoke,
+      redeclare: () => presence.declare(topology),
+      warn,
+    }),
+  );
+  let stopped = false;
+  const paused = new Set<Priority>();
+
+  const settler = settlements({
+    ordered: group.ordered,
+    isPaused: (lane) => paused.has(lane),
+    copies: copies({ ...context, topology, group: group.name }),
+  });
+
+  const source: Source = {
+    settle: settler,
+    // RabbitMQ has no leases: a delivery is ours while its channel lives.
+    async extend() {},
+    pause(lane) {
+      for (const channel of of(channels, lane)) {
+        paused.add(channel.place.lane);
+        channel.pause();
+      }
+    },
+    resume(lane) {
+      for (const channel of of(channels, lane)) {
+        paused.delete(channel.place.lane);
+        channel.resume();
+      }
+    },
+    async stop() {
+      if (stopped) return;
+      stopped = true;
+      await Promise.all(channels.map((channel) => channel.stop()));
+    },
+  };
+
+  try {
+    await start(channels);
+  } catch (error) {
+    await source.stop();
+    throw error;
+  }
+  return source;
+}
+
+async function start(channels: readonly QueueChannel[]): Promise<void> {
+  const until = Date.now() + START_PATIENCE_MS;
+  const starting = channels.map(async (channel) => {
+    for (;;) {
+      try {
+        return await channel.start();
+      } catch (error) {
+        // Queues of a broker that is not there, or has just come back.
+        if (Date.now() > until || !isTransient(error) || /NOT.FOUND/.test(String(error))) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+  });
+  const failed = (await Promise.allSettled(starting)).find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+function of(channels: readonly QueueChannel[], lane: Priority | undefined): readonly QueueChannel[] {
+  return lane === undefined ? channels : channels.filter((channel) => channel.place.lane === lane);
+}
+
+/**
+ * Differs by shard and process, so that RabbitMQ, which hands a shard to the consumer it prefers, spreads them (S19). The
+ * same for all lanes of a shard, which are owned together.
+ */
+function preference(shard: number, instance: string): number {
+  return createHash('sha256').update(`${shard} ${instance}`).digest().readUInt32BE() >>> 1;
+}
+
+/** Hands over in one batch what one read of the socket brought. */
+function inbound(receive: Receive): { add(delivery: Delivery): void; revoke(epoch: number): void } {
+  let waiting: Delivery[] = [];
+  function flush(): void {
+    const batch = waiting.filter(({ handle }) => !(handle as Handle).generation.dead);
+    waiting = [];
+    if (batch.length > 0) receive.deliver(batch);
+  }
+  return {
+    add(delivery) {
+      // amqplib parses all that has arrived before the next microtask runs.
+      if (waiting.length === 0) queueMicrotask(flush);
+      waiting.push(delivery);
+    },
+    revoke: (epoch) => receive.revoked(epoch),
+  };
+}
+
+function settlements(options: {
+  readonly ordered: boolean;
+  readonly isPaused: (lane: Priority) => boolean;
+  readonly copies: Copies;
+}): Source['settle'] {
+  const { ordered, isPaused } = options;
+
+  function settleAll(deliveries: readonly Delivery[], how: 'ack' | 'requeue'): (delivery: Delivery) => boolean {
+    const byGeneration = new Map<Generation, { owner: QueueChannel; tags: number[] }>();
+    for (const { handle } of deliveries) {
+      const { owner, generation, message } = handle as Handle;
+      const entry = byGeneration.get(generation) ?? { owner, tags: [] };
+      if (entry.tags.push(message.fields.deliveryTag) === 1) byGeneration.set(generation, entry);
+    }
+    const settled = new Set<Generation>();
+    for (const [generation, { owner, tags }] of byGeneration) {
+      if (owner[how](generation, tags)) settled.add(generation);
+    }
+    return ({ handle }) => settled.has((handle as Handle).generation);
+  }
+
+  /** In order only all together: when the source stops, or else at once by a new channel. */
+  function giveBackOrdered(delivery: Delivery): boolean {
+    const { owner, generation } = delivery.handle as Handle;
+    if (generation.dead) return false;
+    generation.givesBack = true;
+    if (!isPaused(delivery.lane)) owner.restart(generation);
+    return true;
+  }
+
+  return async (batch) => {
+    const outcomes: SettleOutcome[] = batch.map(({ delivery }) => (isOurs(delivery) ? 'settled' : 'stale'));
+    const pick = (kind: Settlement['kind']): readonly Settlement[] =>
+      batch.filter((settlement, index) => settlement.kind === kind && outcomes[index] === 'settled');
+    const deliveriesOf = (settlements: readonly Settlement[]): readonly Delivery[] =>
+      settlements.map(({ delivery }) => delivery);
+    const answer = new Map<Settlement, SettleOutcome>();
+
+    const done = pick('done');
+    const acked = settleAll(deliveriesOf(done), 'ack');
+    for (const settlement of done) answer.set(settlement, acked(settlement.delivery) ? 'settled' : 'stale');
+
+    const copied = batch.filter(
+      ({ kind }, index) => (kind === 'retry' || kind === 'dead') && outcomes[index] === 'settled',
+    );
+    if (copied.length > 0) {
+      const stored = await options.copies(copied);
+      const gone = settleAll(deliveriesOf(copied.filter((_, index) => stored[index])), 'ack');
+      const failed = copied.filter((_, index) => !stored[index]);
+      for (const settlement of copied) answer.set(settlement, gone(settlement.delivery) ? 'settled' : 'unknown');
+      for (const settlement of failed) answer.set(settlement, 'unknown');
+      if (ordered) for (const { delivery } of failed) giveBackOrdered(delivery);
+      else settleAll(deliveriesOf(failed), 'requeue');
+    }
+
+    // Last, because for ordered groups it ends the channel that the others are settled by.
+    const back = pick('give-back');
+    const requeued = ordered ? giveBackOrdered : settleAll(deliveriesOf(back), 'requeue');
+    for (const settlement of back) answer.set(settlement, requeued(settlement.delivery) ? 'settled' : 'stale');
+    return batch.map((settlement, index) => answer.get(settlement) ?? outcomes[index]!);
+  };
+}
+
+function isOurs({ handle }: Delivery): boolean {
+  const { generation, message } = handle as Handle;
+  return !generation.dead && generation.unsettled.has(message.fields.deliveryTag);
+}

@@ -1,0 +1,202 @@
+import type { Channel, ChannelModel } from 'amqplib';
+import type { GroupTopology, Topology } from '../../src/port.ts';
+import { entryPattern, exitPattern, rungArguments, rungName, stepPattern } from './delays.ts';
+import { adapterError, asError, replyCode } from './errors.ts';
+import {
+  deadQueue,
+  groupExchange,
+  partitionsMarker,
+  placesOf,
+  type QueueArguments,
+  queueArguments,
+  SINGLE_ACTIVE,
+  shardsExchange,
+} from './topology.ts';
+
+/**
+ * A channel for statements that may fail: RabbitMQ closes the channel of a failed one, so the next gets a new one and
+ * no other traffic is touched.
+ */
+export interface Throwaway {
+  readonly major: number;
+  run<R>(statement: (channel: Channel) => Promise<R>): Promise<R>;
+}
+
+export async function onThrowaway<R>(model: ChannelModel, work: (throwaway: Throwaway) => Promise<R>): Promise<R> {
+  let open: Channel | undefined;
+  const major = Number.parseInt(model.connection.serverProperties.version, 10) || 4;
+  const run: Throwaway['run'] = async (statement) => {
+    if (open === undefined) {
+      const channel = await model.createChannel();
+      channel.on('error', () => {});
+      channel.on('close', () => {
+        if (open === channel) open = undefined;
+      });
+      open = channel;
+    }
+    return await statement(open);
+  };
+  try {
+    return await work({ major, run });
+  } finally {
+    // A channel of a lost connection throws instead of closing.
+    await open?.close().catch(() => {});
+  }
+}
+
+export type Warn = (code: string, detail: string) => void;
+
+/** Creates what is missing of the topic and its groups. Throws `topology-conflict` where something else is there. */
+export async function createTopology(on: Throwaway, topology: Topology, warn: Warn): Promise<void> {
+  const { topic } = topology;
+  const ordered = topology.groups.some((group) => group.ordered);
+  await createExchange(on, topic, topology.lanes ? 'topic' : 'fanout');
+  if (ordered || (await queueExists(on, partitionsMarker(topic)))) await createMarker(on, topology, warn);
+  if (ordered && !topology.lanes) {
+    await createExchange(on, shardsExchange(topic), 'topic');
+    await on.run((channel) => channel.bindExchange(shardsExchange(topic), topic, ''));
+  }
+  for (const group of topology.groups) await createGroup(on, topology, group, warn);
+}
+
+async function createGroup(on: Throwaway, topology: Topology, group: GroupTopology, warn: Warn): Promise<void> {
+  const { topic, lanes } = topology;
+  for (const { queue, patterns } of placesOf(topology, group)) {
+    await createQueue(on, queue, queueArguments(on.major, group.ordered ? SINGLE_ACTIVE : {}), warn);
+    if (!lanes && !group.ordered) {
+      await on.run((channel) => channel.bindQueue(queue, topic, ''));
+      continue;
+    }
+    const source = lanes ? topic : shardsExchange(topic);
+    for (const pattern of patterns) await on.run((channel) => channel.bindQueue(queue, source, pattern));
+  }
+}
+
+/** RabbitMQ compares no argument of our own, so the number of partitions is stored as one that it compares (S2). */
+async function createMarker(on: Throwaway, topology: Topology, warn: Warn): Promise<void> {
+  const name = partitionsMarker(topology.topic);
+  try {
+    await createQueue(on, name, queueArguments(on.major, { 'x-max-length': topology.partitions }), warn);
+  } catch (error) {
+    const current = /x-max-length.*current is '?(\d+)/.exec(asError(error).message)?.[1];
+    if (current === undefined) throw error;
+    throw adapterError(
+      'topology-conflict',
+      `topic "${topology.topic}" has ${current} partitions on the broker, not ${topology.partitions} (queue "${name}", argument "x-max-length"); changing them needs a drain and a move`,
+      error,
+    );
+  }
+}
+
+export async function createDeadQueue(on: Throwaway, topic: string, group: string, warn: Warn): Promise<void> {
+  await createQueue(on, deadQueue(topic, group), queueArguments(on.major), warn);
+}
+
+/** Where a group's ladder leads to: its queues and nobody else's. */
+export async function createGroupExchange(on: Throwaway, topology: Topology, group: GroupTopology): Promise<void> {
+  const name = groupExchange(topology.topic, group.name);
+  await createExchange(on, name, 'topic');
+  for (const { queue, patterns } of placesOf(topology, group)) {
+    for (const pattern of patterns) await on.run((channel) => channel.bindQueue(queue, name, pattern));
+  }
+}
+
+/** Creates the rungs of one path, from the ladder's entry to `target`. */
+export async function createPath(
+  on: Throwaway,
+  path: { readonly ladder: string; readonly rungs: readonly number[]; readonly target: string },
+  warn: Warn,
+): Promise<void> {
+  const { ladder, rungs, target } = path;
+  await createExchange(on, ladder, 'topic');
+  for (const [index, rung] of rungs.entries()) {
+    const name = rungName(ladder, rung);
+    const before = rungs[index - 1];
+    await createExchange(on, name, 'topic');
+    await createQueue(on, name, queueArguments(on.major, rungArguments(ladder, rung)), warn);
+    await on.run((channel) =>
+      before === undefined
+        ? channel.bindQueue(name, ladder, entryPattern(rung))
+        : channel.bindQueue(name, rungName(ladder, before), stepPattern(before, rung)),
+    );
+  }
+  const last = rungs.at(-1)!;
+  await on.run((channel) => channel.bindExchange(target, rungName(ladder, last), exitPattern(last)));
+}
+
+async function createExchange(on: Throwaway, name: string, type: 'fanout' | 'topic'): Promise<void> {
+  try {
+    await on.run((channel) => channel.assertExchange(name, type, { durable: true }));
+  } catch (error) {
+    throw conflict(error, `exchange "${name}"`, '; a topic cannot gain or lose its lanes');
+  }
+}
+
+async function createQueue(on: Throwaway, name: string, args: QueueArguments, warn: Warn): Promise<void> {
+  const declare = (wanted: QueueArguments): Promise<unknown> =>
+    on.run((channel) => channel.assertQueue(name, { durable: true, arguments: { ...wanted } }));
+  try {
+    await declare(args);
+  } catch (error) {
+    // Created by a 3.x broker and brought here by an upgrade: taken as it is (S17).
+    if (!/'x-delivery-limit'.*current is none/.test(asError(error).message)) throw conflict(error, `queue "${name}"`);
+    const { 'x-delivery-limit': _, ...rest } = args;
+    try {
+      await declare(rest);
+    } catch (second) {
+      throw conflict(second, `queue "${name}"`);
+    }
+    warn(
+      'delivery-limit',
+      `queue "${name}" has no x-delivery-limit: give it one by a policy (delivery-limit: -1), or RabbitMQ 4 drops messages after 20 returns`,
+    );
+  }
+}
+
+function conflict(error: unknown, what: string, hint = ''): unknown {
+  if (replyCode(error) !== 406) return error;
+  const [, argument, rest] = /inequivalent arg '([^']+)' for .*?: (.+?)"?$/.exec(asError(error).message) ?? [];
+  const why = argument === undefined ? asError(error).message : `argument "${argument}" ${rest}`;
+  return adapterError('topology-conflict', `${what} exists, but differs: ${why}${hint}`, error);
+}
+
+export async function queueExists(on: Throwaway, name: string): Promise<boolean> {
+  return (await readyCount(on, name)) !== undefined;
+}
+
+/** Messages that are ready in the queue, or undefined where there is no such queue. */
+export async function readyCount(on: Throwaway, name: string): Promise<number | undefined> {
+  try {
+    return (await on.run((channel) => channel.checkQueue(name))).messageCount;
+  } catch (error) {
+    if (replyCode(error) === 404) return undefined;
+    throw error;
+  }
+}
+
+export async function exchangeExists(on: Throwaway, name: string): Promise<boolean> {
+  try {
+    await on.run((channel) => channel.checkExchange(name));
+    return true;
+  } catch (error) {
+    if (replyCode(error) === 404) return false;
+    throw error;
+  }
+}
+
+/** Checks without creating (`declare: 'verify'`). Bindings cannot be seen by AMQP: `management.ts` does that. */
+export async function verifyTopology(on: Throwaway, topology: Topology): Promise<void> {
+  const { topic } = topology;
+  const exchanges = [topic];
+  if (!topology.lanes && topology.groups.some((group) => group.ordered)) exchanges.push(shardsExchange(topic));
+  for (const name of exchanges) {
+    if (!(await exchangeExists(on, name))) throw missing(`exchange "${name}"`);
+  }
+  for (const { queue } of topology.groups.flatMap((group) => placesOf(topology, group))) {
+    if (!(await queueExists(on, queue))) throw missing(`queue "${queue}"`);
+  }
+}
+
+export function missing(what: string): Error {
+  return adapterError('topology-missing', `RabbitMQ has no ${what}: declare it by a client with declare: 'create'`);
+}

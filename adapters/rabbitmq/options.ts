@@ -1,0 +1,145 @@
+import type { ConnectionOptions } from 'node:tls';
+
+export interface RabbitmqOptions {
+  /** `amqp://` or `amqps://`, or the nodes of a cluster, tried in turn. */
+  readonly url: string | readonly string[];
+  /** Instead of the one in the URL. */
+  readonly username?: string;
+  /** Instead of the one in the URL. */
+  readonly password?: string;
+  /** Instead of the one in the URL. */
+  readonly vhost?: string;
+  /** A peer that is silent for two of these is taken for dead. 1 to 3600. @default 15 */
+  readonly heartbeatSeconds?: number;
+  /** Longest time for one node to answer, in milliseconds. @default 10_000 */
+  readonly connectTimeoutMs?: number;
+  /** HTTP API of the management plugin (`http://user:password@host:15672`): adds `inFlight` to backlogs, and checks bindings with `declare: 'verify'`. */
+  readonly management?: { readonly url: string };
+  /** Node's TLS options for `amqps://`: `ca`, `cert`, `key`, `servername` … */
+  readonly tls?: ConnectionOptions;
+}
+
+/** One node, without credentials in its name. */
+export interface Node {
+  readonly name: string;
+  readonly protocol: 'amqp' | 'amqps';
+  readonly hostname: string;
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+  readonly vhost: string;
+}
+
+export interface Settings {
+  readonly nodes: readonly Node[];
+  readonly vhost: string;
+  readonly heartbeatSeconds: number;
+  readonly connectTimeoutMs: number;
+  readonly management: { readonly origin: string; readonly authorization: string } | undefined;
+  readonly tls: ConnectionOptions;
+}
+
+const KEYS = [
+  'url',
+  'username',
+  'password',
+  'vhost',
+  'heartbeatSeconds',
+  'connectTimeoutMs',
+  'management',
+  'tls',
+] as const;
+
+/** Checks the options and fills in what they leave out. Throws a `TypeError` that names the key. */
+export function readOptions(options: RabbitmqOptions): Settings {
+  if (!isObject(options))
+    throw new TypeError(`rabbitmq(options) needs an object with "url"; received ${show(options)}`);
+  for (const key of Object.keys(options)) {
+    if (!(KEYS as readonly string[]).includes(key)) {
+      throw new TypeError(`rabbitmq has no option "${key}"; did you mean "${nearest(key, KEYS)}"?`);
+    }
+  }
+  const urls = typeof options.url === 'string' ? [options.url] : options.url;
+  if (!Array.isArray(urls) || urls.length === 0) {
+    throw new TypeError(`rabbitmq option "url" must be a URL or a list of URLs; received ${show(options.url)}`);
+  }
+  for (const key of ['username', 'password', 'vhost'] as const) {
+    const value: unknown = options[key];
+    if (value !== undefined && typeof value !== 'string') {
+      throw new TypeError(`rabbitmq option "${key}" must be a string; received ${typeof value}`);
+    }
+  }
+  if (options.tls !== undefined && !isObject(options.tls)) {
+    throw new TypeError(`rabbitmq option "tls" must be an object; received ${show(options.tls)}`);
+  }
+  const nodes = urls.map((url: unknown) => readNode(url, options));
+  return {
+    nodes,
+    vhost: nodes[0]!.vhost,
+    heartbeatSeconds: readNumber('heartbeatSeconds', options.heartbeatSeconds ?? 15, 3600),
+    connectTimeoutMs: readNumber('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 600_000),
+    management: options.management === undefined ? undefined : readManagement(options.management),
+    tls: options.tls ?? {},
+  };
+}
+
+function readNode(given: unknown, options: RabbitmqOptions): Node {
+  const url = typeof given === 'string' && URL.canParse(given) ? new URL(given) : undefined;
+  if (url === undefined || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:')) {
+    // The URL itself is not shown: it may hold a password.
+    throw new TypeError('rabbitmq option "url" must begin with amqp:// or amqps://');
+  }
+  const protocol = url.protocol === 'amqp:' ? 'amqp' : 'amqps';
+  const port = Number(url.port) || (protocol === 'amqp' ? 5672 : 5671);
+  const hostname = url.hostname.replace(/^\[|\]$/g, '') || 'localhost';
+  const anonymous = url.username === '' && url.password === '';
+  return {
+    name: `${hostname}:${port}`,
+    protocol,
+    hostname,
+    port,
+    username: options.username ?? (anonymous ? 'guest' : decodeURIComponent(url.username)),
+    password: options.password ?? (anonymous ? 'guest' : decodeURIComponent(url.password)),
+    vhost: options.vhost ?? (decodeURIComponent(url.pathname.slice(1)) || '/'),
+  };
+}
+
+function readManagement(given: unknown): { origin: string; authorization: string } {
+  const text = isObject(given) ? given.url : undefined;
+  const url = typeof text === 'string' && URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError('rabbitmq option "management" must be { url } with a URL that begins with http:// or https://');
+  }
+  const login = `${decodeURIComponent(url.username || 'guest')}:${decodeURIComponent(url.password || 'guest')}`;
+  return {
+    origin: `${url.origin}${url.pathname.replace(/\/$/, '')}`,
+    authorization: `Basic ${Buffer.from(login).toString('base64')}`,
+  };
+}
+
+function readNumber(key: string, value: unknown, most: number): number {
+  if (typeof value === 'number' && value >= 1 && value <= most) return value;
+  throw new TypeError(`rabbitmq option "${key}" must be a number from 1 to ${most}; received ${show(value)}`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function show(value: unknown): string {
+  return typeof value === 'number' ? String(value) : value === null ? 'null' : typeof value;
+}
+
+/** The valid name that shares most letters, pairwise, with what was received. */
+function nearest(given: string, names: readonly string[]): string {
+  const pairs = (text: string): Set<string> => {
+    const lower = ` ${text.toLowerCase()} `;
+    return new Set([...lower].slice(1).map((letter, index) => lower[index]! + letter));
+  };
+  const wanted = pairs(given);
+  const score = (name: string): number => {
+    const own = pairs(name);
+    return [...own].filter((pair) => wanted.has(pair)).length / (own.size + wanted.size);
+  };
+  return names.toSorted((a, b) => score(b) - score(a))[0]!;
+}

@@ -1,0 +1,146 @@
+import type { ChannelModel } from 'amqplib';
+import type { AdapterHooks, Topology } from '../../src/port.ts';
+import {
+  createDeadQueue,
+  createGroupExchange,
+  createPath,
+  createTopology,
+  exchangeExists,
+  missing,
+  onThrowaway,
+  queueExists,
+  type Throwaway,
+  verifyTopology,
+} from './declare.ts';
+import { MAX_DELAY_MS, rungName, rungsFor } from './delays.ts';
+import { adapterError, asError } from './errors.ts';
+import type { ManagementApi } from './management.ts';
+import { deadQueue, groupExchange, groupLadder, groupOf, merge, topicLadder } from './topology.ts';
+
+/** Time between two checks that what was declared is still there (S6). */
+const RECHECK_MS = 30_000;
+
+/** Remembers what was declared, and declares it again on each connect and every 30 s. */
+export interface Presence {
+  declare(topology: Topology): Promise<void>;
+  /** All that is known of the topic, or what is given where nothing was declared. */
+  known(topology: Topology): Topology;
+  /** Declares again what is remembered, of one topic or all; what fails is a warning event. */
+  again(model: ChannelModel, topic?: string): Promise<void>;
+  /** The group's dead-letter queue, created on first need. */
+  dead(topology: Topology, group: string): Promise<void>;
+  /** Rungs for a delayed publish, or for a retry of this group alone; created on first need. Returns where to publish. */
+  delay(topology: Topology, group: string | undefined, delayMs: number): Promise<{ exchange: string; rungs: string }>;
+  /** After something turned out to be gone: the next need creates it again. */
+  forget(): void;
+  close(): void;
+}
+
+export function presence(options: {
+  readonly hooks: AdapterHooks;
+  readonly management: ManagementApi | undefined;
+  /** A connection to declare on. */
+  readonly model: () => Promise<ChannelModel>;
+}): Presence {
+  const { hooks, management } = options;
+  const declared = new Map<string, Topology>();
+  const ensured = new Map<string, Promise<void>>();
+  const warned = new Set<string>();
+  const warn = (code: string, detail: string): void => {
+    if (warned.has(detail)) return;
+    warned.add(detail);
+    hooks.emit({ type: 'warning', code, detail });
+  };
+
+  async function apply(model: ChannelModel, topology: Topology): Promise<void> {
+    if (hooks.declare === 'create') {
+      await onThrowaway(model, (on) => createTopology(on, topology, warn));
+    } else if (hooks.declare === 'verify') {
+      await onThrowaway(model, (on) => verifyTopology(on, topology));
+      await management?.verifyBindings(topology);
+    }
+  }
+
+  async function again(model: ChannelModel, topic?: string): Promise<void> {
+    ensured.clear();
+    const topologies = [...declared.values()].filter((topology) => topic === undefined || topology.topic === topic);
+    for (const topology of topologies) {
+      try {
+        await apply(model, topology);
+      } catch (error) {
+        const detail = `topic "${topology.topic}" could not be checked: ${asError(error).message}`;
+        hooks.emit({ type: 'warning', code: 'topology', detail });
+      }
+    }
+  }
+
+  const timer = setInterval(() => {
+    void options.model().then(again, () => {});
+  }, RECHECK_MS);
+  timer.unref();
+
+  /** Runs `create` once per name until `forget`; with `declare: 'verify'` runs `check` instead, with `'none'` neither. */
+  function ensure(
+    name: string,
+    create: (on: Throwaway) => Promise<void>,
+    check: (on: Throwaway) => Promise<void>,
+  ): Promise<void> {
+    const running = ensured.get(name);
+    if (running !== undefined) return running;
+    const work = hooks.declare === 'create' ? create : check;
+    const started =
+      hooks.declare === 'none' ? Promise.resolve() : options.model().then((model) => onThrowaway(model, work));
+    ensured.set(name, started);
+    started.catch(() => {
+      if (ensured.get(name) === started) ensured.delete(name);
+    });
+    return started;
+  }
+
+  function known(topology: Topology): Topology {
+    return merge(declared.get(topology.topic), topology);
+  }
+
+  return {
+    known,
+    again,
+    async declare(topology) {
+      await apply(await options.model(), topology);
+      declared.set(topology.topic, known(topology));
+    },
+    dead(topology, group) {
+      const name = deadQueue(topology.topic, group);
+      return ensure(
+        name,
+        (on) => createDeadQueue(on, topology.topic, group, warn),
+        async (on) => {
+          if (!(await queueExists(on, name))) throw missing(`queue "${name}"`);
+        },
+      );
+    },
+    async delay(topology, group, delayMs) {
+      if (!(delayMs <= MAX_DELAY_MS)) {
+        throw adapterError('unsupported', `RabbitMQ delays up to ${MAX_DELAY_MS} ms; received ${delayMs}`);
+      }
+      const { topic } = topology;
+      const ladder = group === undefined ? topicLadder(topic) : groupLadder(topic, group);
+      const target = group === undefined ? topic : groupExchange(topic, group);
+      const rungs = rungsFor(delayMs);
+      const create = async (on: Throwaway): Promise<void> => {
+        if (group !== undefined) await createGroupExchange(on, topology, groupOf(topology, group));
+        await createPath(on, { ladder, rungs, target }, warn);
+      };
+      const check = async (on: Throwaway): Promise<void> => {
+        if (!(await exchangeExists(on, ladder))) throw missing(`exchange "${ladder}"`);
+        for (const name of rungs.map((rung) => rungName(ladder, rung))) {
+          if (!(await queueExists(on, name))) throw missing(`queue "${name}"`);
+        }
+      };
+      const path = rungs.join('.');
+      await ensure(`${ladder} ${path}`, create, check);
+      return { exchange: ladder, rungs: path };
+    },
+    forget: () => ensured.clear(),
+    close: () => clearInterval(timer),
+  };
+}
