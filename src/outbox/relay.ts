@@ -56,7 +56,7 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
   let heartbeat: NodeJS.Timeout | undefined;
   let unsubscribe: (() => void) | undefined;
   let unregister: (() => void) | undefined;
-  let loops: Promise<void[]> | undefined;
+  let loops: Promise<unknown> | undefined;
   let stopped: Promise<void> | undefined;
 
   async function lease(): Promise<void> {
