@@ -97,6 +97,8 @@ export function sqlite(options: SqliteOptions): BrokerAdapter {
       await current.registry.declare(subscription.topology, current.hooks.declare);
       const source = await subscribe(current, current.registry.group(topic, subscription.group), subscription, receive);
       current.sources.add(source);
+      // Closed meanwhile: nobody else would stop it.
+      if (session !== current) await source.stop();
       return {
         ...source,
         async stop() {

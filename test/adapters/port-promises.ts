@@ -239,7 +239,6 @@ export function portPromises(name: string, open: () => Promise<World>): void {
       await two.count(1);
       const earliest = world.now() + 80;
       expect(await one.retry(first!, 80, { attempts: '1' })).toBe('settled');
-      expect(await adapter.backlog(topology, 'one')).toMatchObject({ ready: 0, inFlight: 0, delayed: 1 });
       await world.pass(80);
       const [, second] = await one.count(2);
       expect(world.now()).toBeGreaterThanOrEqual(earliest);
@@ -248,6 +247,8 @@ export function portPromises(name: string, open: () => Promise<World>): void {
       expect(await one.retry(second!, 0, { failure: 'x' })).toBe('settled');
       const [, , third] = await one.count(3);
       expect(third!.message.marks).toEqual({ failure: 'x' });
+      await one.retry(third!, 600_000);
+      expect(await adapter.backlog(topology, 'one')).toMatchObject({ ready: 0, inFlight: 0, delayed: 1 });
       expect(two.deliveries).toHaveLength(1);
     });
 
@@ -262,7 +263,6 @@ export function portPromises(name: string, open: () => Promise<World>): void {
         outgoing(topology, 'now'),
       ]);
       await inbox.count(1);
-      expect(await adapter.backlog(topology, 'g')).toMatchObject({ delayed: 2, inFlight: 1, ready: 0 });
       await world.pass(60);
       await inbox.count(2);
       expect(world.now()).toBeGreaterThanOrEqual(earliest);

@@ -2,7 +2,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { sqlite } from '../../adapters/sqlite/index.ts';
 import type { Topology } from '../../src/port.ts';
-import { consume, hooksOf, outgoing, publish, textOf } from './port-harness.ts';
+import { consume, hooksOf, outgoing, publish, textOf, until } from './port-harness.ts';
 
 export type Task =
   | {
@@ -12,7 +12,7 @@ export type Task =
       readonly name: string;
       readonly batches: number;
     }
-  /** Settles what it gets, or (`hold`) keeps it for ever. */
+  /** Settles what it gets, or (`hold`) keeps it until it is revoked, then tries to settle it. */
   | {
       readonly kind: 'consume';
       readonly path: string;
@@ -56,7 +56,7 @@ if (task.kind === 'lock') {
     await adapter.close();
     process.disconnect();
   } else {
-    await consume(adapter, task.topology, {
+    const inbox = await consume(adapter, task.topology, {
       prefetch: 4,
       leaseMs: task.leaseMs,
       onBatch(batch, source) {
@@ -65,5 +65,7 @@ if (task.kind === 'lock') {
       },
     });
     process.on('disconnect', () => process.exit());
+    await until('something is revoked', () => inbox.revoked.length > 0, 60_000);
+    report({ outcomes: ['revoked', ...(await inbox.settle('done', ...inbox.deliveries))] });
   }
 }

@@ -120,6 +120,27 @@ describe('sqlite, one file and several processes', () => {
     expect(inbox.deliveries.filter((delivery) => delivery.suspect)).toHaveLength(8);
   });
 
+  it('fences off a process that hung for longer than its lease: revoked, and its settlements stale', async () => {
+    const adapter = await client();
+    const topology = topologyOf([{ name: 'g', ordered: true }]);
+    await adapter.declare(topology);
+    await publish(
+      adapter,
+      ['a', 'b'].map((text) => keyed(topology, text, 'k', 0)),
+    );
+    const child = start({ kind: 'consume', path, topology, hold: true, leaseMs: 300 });
+    await until('the child holds both', () => child.texts.length === 2);
+    child.process.kill('SIGSTOP');
+    const inbox = await consume(adapter, topology);
+    await inbox.count(2);
+    expect(inbox.texts()).toEqual(['a', 'b']);
+    expect(inbox.deliveries.every((delivery) => delivery.suspect)).toBe(true);
+    child.process.kill('SIGCONT');
+    await until('the child has heard of it', () => child.outcomes.length === 3);
+    expect(child.outcomes).toEqual(['revoked', 'stale', 'stale']);
+    expect(await inbox.settle('done', ...inbox.deliveries)).toEqual(['settled', 'settled']);
+  });
+
   it('loses nothing, and lets no lock escape, when three processes publish and two consume at once', async () => {
     const adapter = await client();
     const topology = topologyOf();
@@ -148,7 +169,10 @@ describe('sqlite, one file and several processes', () => {
     });
     // Only a loop that turns gets to tell the child to let go.
     let turns = 0;
-    await until('the loop has turned', () => (turns += 1) > 20);
+    await until('the loop has turned', () => {
+      turns += 1;
+      return turns > 20;
+    });
     expect(outcome).toBeUndefined();
     child.process.send('go');
     await publishing;
