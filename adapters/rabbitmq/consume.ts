@@ -19,6 +19,12 @@ import { groupOf, placesOf } from './topology.ts';
 
 /** RabbitMQ 4.3 caps the prefetch of a quorum queue here. */
 const MOST_PREFETCH = 2_000;
+/**
+ * What RabbitMQ delivers ahead of an ordered shard; a constant of this version. Seen on 4.0: what goes back to the queue
+ * goes behind what went back before it. If a consumer could take only a part of what its predecessor gave back, and then
+ * died, that part would be overtaken by the rest.
+ */
+const ORDERED_PREFETCH = 100;
 /** How long `subscribe` bridges a broker that is just restarting. */
 const START_PATIENCE_MS = 10_000;
 
@@ -48,13 +54,15 @@ export async function subscribe(
   }
   const arrivals = inbound(receive);
   const warn = (code: string, detail: string): void => hooks.emit({ type: 'warning', code, detail });
+  const priorities = group.ordered ? preferences(topology.partitions, hooks.instance) : [];
   const channels = placesOf(topology, group).map((place) =>
     queueChannel({
       link,
       place,
       ordered: group.ordered,
-      prefetch: Math.min(subscription.prefetch, MOST_PREFETCH),
-      priority: place.shard === undefined ? undefined : preference(place.shard, hooks.instance),
+      most: subscription.prefetch,
+      prefetch: group.ordered ? ORDERED_PREFETCH : Math.min(subscription.prefetch, MOST_PREFETCH),
+      priority: place.shard === undefined ? undefined : priorities[place.shard],
       nextEpoch: context.nextEpoch,
       deliver: arrivals.add,
       revoked: arrivals.revoke,
@@ -125,11 +133,17 @@ function of(channels: readonly QueueChannel[], lane: Priority | undefined): read
 }
 
 /**
- * Differs by shard and process, so that RabbitMQ, which hands a shard to the consumer it prefers, spreads them (S19). The
- * same for all lanes of a shard, which are owned together.
+ * One priority per shard, by which RabbitMQ hands a shard to the consumer it prefers (S19). Each process ranks the shards
+ * in an order of its own: two processes' ranks have the same sum, so neither is preferred everywhere, which independent
+ * numbers would be now and then. The same for all lanes of a shard, which are owned together.
  */
-function preference(shard: number, instance: string): number {
-  return createHash('sha256').update(`${shard} ${instance}`).digest().readUInt32BE() >>> 1;
+function preferences(shards: number, instance: string): readonly number[] {
+  const hashes = Array.from({ length: shards }, (_, shard) =>
+    createHash('sha256').update(`${shard} ${instance}`).digest().readUInt32BE(),
+  );
+  const ranked = hashes.toSorted((a, b) => a - b);
+  const width = Math.floor(0x7fff_ffff / shards);
+  return hashes.map((hash) => ranked.indexOf(hash) * width + (hash % width));
 }
 
 /** Hands over in one batch what one read of the socket brought. */

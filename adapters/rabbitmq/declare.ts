@@ -9,6 +9,7 @@ import {
   placesOf,
   type QueueArguments,
   queueArguments,
+  queueName,
   SINGLE_ACTIVE,
   shardsExchange,
 } from './topology.ts';
@@ -69,6 +70,19 @@ async function createGroup(on: Throwaway, topology: Topology, group: GroupTopolo
     }
     const source = lanes ? topic : shardsExchange(topic);
     for (const pattern of patterns) await on.run((channel) => channel.bindQueue(queue, source, pattern));
+  }
+}
+
+/** Throws where the group is there with the other kind of queues: those would fill, and nobody would read them. */
+export async function refuseOtherOrder(on: Throwaway, topology: Topology): Promise<void> {
+  for (const { name, ordered } of topology.groups) {
+    const other = queueName(topology.topic, name, 'normal', ordered ? undefined : 0);
+    if (!(await queueExists(on, other))) continue;
+    const [is, wanted] = ordered ? ['unordered', 'ordered'] : ['ordered', 'unordered'];
+    throw adapterError(
+      'topology-conflict',
+      `group "${name}" of topic "${topology.topic}" is ${is} on the broker, not ${wanted} (queue "${other}")`,
+    );
   }
 }
 

@@ -9,6 +9,7 @@ import {
   missing,
   onThrowaway,
   queueExists,
+  refuseOtherOrder,
   type Throwaway,
   verifyTopology,
 } from './declare.ts';
@@ -105,7 +106,9 @@ export function presence(options: {
     known,
     again,
     async declare(topology) {
-      await apply(await options.model(), topology);
+      const model = await options.model();
+      if (hooks.declare === 'create') await onThrowaway(model, (on) => refuseOtherOrder(on, topology));
+      await apply(model, topology);
       declared.set(topology.topic, known(topology));
     },
     dead(topology, group) {

@@ -47,6 +47,9 @@ export interface QueueChannelOptions {
   readonly link: Link;
   readonly place: Place;
   readonly ordered: boolean;
+  /** Deliveries that the core may hold. */
+  readonly most: number;
+  /** Deliveries that RabbitMQ may send; what is beyond `most` waits here. */
   readonly prefetch: number;
   /** Which of several consumers RabbitMQ prefers; undefined is no preference. */
   readonly priority: number | undefined;
@@ -61,7 +64,7 @@ export interface QueueChannelOptions {
 const OPEN_WAIT_MS = 5_000;
 
 export function queueChannel(options: QueueChannelOptions): QueueChannel {
-  const { link, place, ordered, prefetch, warn } = options;
+  const { link, place, ordered, most, prefetch, warn } = options;
   const stopping = bell();
   let current: Generation | undefined;
   let stopped = false;
@@ -127,7 +130,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
 
   function arrived(generation: Generation, message: ConsumeMessage): void {
     if (generation.dead) return;
-    const full = generation.unsettled.size >= prefetch || generation.held.length > 0;
+    const full = generation.unsettled.size >= most || generation.held.length > 0;
     if (full || (paused && ordered)) generation.held.push(message);
     else pass(generation, message);
   }
@@ -150,7 +153,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
   }
 
   function release(generation: Generation): void {
-    while (generation.held.length > 0 && generation.unsettled.size < prefetch && !(paused && ordered)) {
+    while (generation.held.length > 0 && generation.unsettled.size < most && !(paused && ordered)) {
       pass(generation, generation.held.shift()!);
     }
   }

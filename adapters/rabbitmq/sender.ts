@@ -98,8 +98,7 @@ export function sender(link: Link, options: { onMissing(name: string, model: Cha
     const patience = Math.min(deadline, Date.now() + RECONNECT_PATIENCE_MS);
     for (;;) {
       const model = link.current();
-      if (signal?.aborted)
-        return adapterError('broker-unreachable', 'the publish was aborted before it was sent', signal.reason);
+      if (signal?.aborted) return asError(signal.reason);
       if (model !== undefined && !link.isBlocked() && slot.channel !== undefined && slot.flowing) return slot.channel;
       const left = (model === undefined ? patience : deadline) - Date.now();
       if (left <= 0) return notSent(slot, model);
