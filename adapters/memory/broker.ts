@@ -43,6 +43,10 @@ export interface Shard {
   /** Raised whenever it changes hands. */
   epoch: number;
   unsettled: number;
+  /** Since when it is to run empty, so that it can change hands. */
+  drainingSince: number | undefined;
+  /** Until when it stays where it is, having not run empty in time. */
+  pinnedUntil: number;
 }
 
 export interface Letter {
@@ -149,7 +153,13 @@ export function group(topic: Topic, name: string, ordered: boolean): Group {
     name,
     ordered,
     ready: { high: queues(), normal: queues(), low: queues() },
-    shards: Array.from({ length: shards }, () => ({ holder: undefined, epoch: 0, unsettled: 0 })),
+    shards: Array.from({ length: shards }, () => ({
+      holder: undefined,
+      epoch: 0,
+      unsettled: 0,
+      drainingSince: undefined,
+      pinnedUntil: 0,
+    })),
     members: [],
     delayed: new Set(),
     dead: new Map(),

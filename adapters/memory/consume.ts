@@ -32,7 +32,11 @@ export function subscribe(broker: MemoryBroker, subscription: Subscription, rece
     const index = group.members.indexOf(member);
     if (index === -1) return;
     group.members.splice(index, 1);
-    for (const shard of group.shards) if (shard.holder === member) shard.holder = undefined;
+    for (const shard of group.shards) {
+      if (shard.holder !== member) continue;
+      shard.holder = undefined;
+      shard.pinnedUntil = 0;
+    }
     takeBack(broker, group, member, how === 'crashed');
     wake(broker, group);
   }

@@ -3,6 +3,10 @@ import { type Entry, type Group, LANES, type Lease, type Member, type MemoryBrok
 import { fromStored } from './headers.ts';
 import type { Queue } from './queue.ts';
 
+/** How long a shard is waited for that is to change hands, and how long it is left alone when it was in vain. */
+const DRAIN_MS = 5_000;
+const PINNED_MS = 30_000;
+
 /**
  * Has the group's next round of deliveries run in a later turn of the event loop: never inside `publish` or `settle`,
  * and once for all that happens in one turn, which is what makes batches.
@@ -47,24 +51,34 @@ function members(group: Group, shard: number): readonly Member[] {
     const first = group.turn % group.members.length;
     return [...group.members.slice(first), ...group.members.slice(0, first)];
   }
-  const { holder } = group.shards[shard]!;
-  return holder === undefined ? [] : [holder];
+  const { holder, drainingSince } = group.shards[shard]!;
+  return holder === undefined || drainingSince !== undefined ? [] : [holder];
 }
 
 /**
  * Gives each shard to the member whose it is by number. A shard that changes hands first runs empty: its holder gets
- * nothing more of it, and the next one nothing yet, until all that was delivered is settled. That keeps the order.
+ * nothing more of it until all that was delivered is settled. That keeps the order. One that does not run empty in time
+ * (a key is held for its next attempt) goes on with its holder, and is asked for again later.
  */
 function handOver(broker: MemoryBroker, group: Group): void {
+  const now = broker.clock.now();
+  const again = (ms: number): void => broker.at(now + ms, () => wake(broker, group));
   group.shards.forEach((shard, index) => {
     const next = group.members[index % group.members.length]!;
-    if (shard.holder === next) return;
-    if (shard.unsettled > 0) {
-      shard.holder = undefined;
-      return;
+    if (shard.holder === next || now < shard.pinnedUntil) {
+      shard.drainingSince = undefined;
+    } else if (shard.unsettled === 0) {
+      shard.holder = next;
+      shard.epoch = broker.next();
+      shard.drainingSince = undefined;
+    } else if (shard.drainingSince === undefined) {
+      shard.drainingSince = now;
+      again(DRAIN_MS);
+    } else if (now - shard.drainingSince >= DRAIN_MS) {
+      shard.drainingSince = undefined;
+      shard.pinnedUntil = now + PINNED_MS;
+      again(PINNED_MS);
     }
-    shard.holder = next;
-    shard.epoch = broker.next();
   });
 }
 

@@ -16,6 +16,7 @@ import { announce, listen, type Poll, startPoll } from './wake.ts';
 import { createWriter, type Writer } from './writer.ts';
 
 export type { SqliteOptions } from './options.ts';
+export { type SqliteStoreOptions, sqliteStore } from './store.ts';
 
 const MIB = 1024 * 1024;
 

@@ -73,6 +73,27 @@ describe('memory', () => {
     expect(two.texts().filter((text) => text.startsWith('b'))).toEqual(['b0', 'b1', 'b2']);
   });
 
+  it('hands a busy shard back to its holder when it does not run empty, rather than stopping it', async () => {
+    const adapter = await client();
+    const topology = topologyOf([{ name: 'g', ordered: true }], { partitions: 2 });
+    await adapter.declare(topology);
+    const one = await consume(adapter, topology);
+    const two = (n: number) => [keyed(topology, `a${n}`, 'a', 0), keyed(topology, `b${n}`, 'b', 1)];
+    await publish(adapter, two(0));
+    await one.count(2);
+    const other = await consume(await client(adapter.broker), topology);
+    await publish(adapter, two(1));
+    await clock.advance(4_000);
+    expect(one.deliveries).toHaveLength(3);
+    await clock.advance(1_000);
+    expect(one.deliveries).toHaveLength(4);
+    await one.settle('done', ...one.deliveries);
+    await clock.advance(30_000);
+    await publish(adapter, two(2));
+    await other.count(1);
+    expect(one.revoked).toEqual([]);
+  });
+
   it('revokes the unsettled when the connection breaks, and delivers them again under a new epoch', async () => {
     const adapter = await client();
     const topology = topologyOf();
