@@ -1,0 +1,167 @@
+import type { AdapterHooks, BrokerAdapter, Capabilities, Topology } from '../../src/port.ts';
+import { backlog } from './backlog.ts';
+import { brokerClock } from './clock.ts';
+import { type KafkaSource, subscribe } from './consume.ts';
+import type { Context } from './context.ts';
+import { deadLetters } from './dead-letters.ts';
+import { type DelayPumps, delayPumps } from './delays.ts';
+import { adapterError, messageOf } from './errors.ts';
+import { isTransient } from './kafkajs/errors.ts';
+import { kafkajsClient } from './kafkajs.ts';
+import { groupId } from './names.ts';
+import { type KafkaOptions, settingsOf } from './options.ts';
+import { publisher } from './publish.ts';
+import { openSender } from './sender.ts';
+import { topologyStore } from './topology.ts';
+
+export type { KafkaOptions } from './options.ts';
+
+const PING_MS = 2_000;
+
+/** Everything that lives from `connect` to `close`. */
+interface Running extends Context {
+  readonly publish: ReturnType<typeof publisher>;
+  readonly pumps: DelayPumps;
+  readonly sources: Set<KafkaSource>;
+}
+
+/**
+ * Kafka 3.x and 4.x, by kafkajs.
+ *
+ * A confirm means that all in-sync replicas have the message (`acks=all`), from an idempotent producer. With
+ * `replication: 1` that is one broker's memory. A finished message is committed within a second: a consumer that dies
+ * hands out again what it finished last.
+ */
+export function kafka(options: KafkaOptions): BrokerAdapter {
+  const settings = settingsOf(options);
+  let running: Running | undefined;
+  let closing: Promise<void> | undefined;
+
+  function connected(): Running {
+    if (running === undefined) throw adapterError('broker-unreachable', 'the Kafka adapter is not connected');
+    return running;
+  }
+
+  async function connect(hooks: AdapterHooks): Promise<void> {
+    if (running !== undefined) return;
+    const clientId = settings.clientId ?? hooks.clientName;
+    const client = await kafkajsClient(settings, clientId, (code, detail) =>
+      hooks.emit({ type: 'warning', code, detail }),
+    );
+    await client.connect();
+    const clock = brokerClock();
+    const sender = openSender(client, clock, settings.requestTimeoutMs);
+    const topology = topologyStore(client, settings, hooks);
+    const base: Context = { settings, hooks, client, clock, sender, topology };
+    const pumps = delayPumps(base);
+    const context: Context = { ...base, topology: { ...topology, declareDelays: (given) => declareDelays(given) } };
+    async function declareDelays(given: Topology): Promise<void> {
+      await topology.declareDelays(given);
+      pumps.created(given);
+    }
+    running = { ...context, publish: publisher(context), pumps, sources: new Set() };
+    hooks.emit({ type: 'connected' });
+  }
+
+  return {
+    name: 'kafka',
+    capabilities: capabilitiesOf(settings.replication),
+    connect,
+    declare: async (topology) => connected().topology.declare(topology),
+    async publish(batch, { deadline }) {
+      try {
+        return await connected().publish(batch, deadline);
+      } catch (error) {
+        return batch.map(() => ({ kind: 'rejected', error }));
+      }
+    },
+    async subscribe(subscription, receive) {
+      const { topology, pumps, sources, ...rest } = connected();
+      await topology.declare(subscription.topology);
+      await topology.declareGroup(subscription.topology, subscription.group);
+      const source = await subscribe({ ...rest, topology }, subscription, receive);
+      sources.add(source);
+      // Delay and order exclude each other: a topic with an ordered group has no delayed publishes.
+      const delays = subscription.topology.groups.some(({ ordered }) => ordered) || subscription.ordered;
+      const enough = delays ? async () => {} : pumps.want(subscription.topology);
+      return {
+        ...source,
+        async stop() {
+          sources.delete(source);
+          await Promise.all([source.stop(), enough()]);
+        },
+      };
+    },
+    deadLetters: (topology, group) => deadLetters(connected(), topology, group),
+    async backlog(topology, group) {
+      const context = connected();
+      const id = groupId(topology.topic, group);
+      for (const source of context.sources) if (source.group === id) await source.commit().catch(() => {});
+      return await backlog(context, topology, group);
+    },
+    async health() {
+      if (running === undefined) return { connected: false, checks: [] };
+      const problem = await ping(running);
+      const broker = {
+        name: 'broker',
+        ok: problem === undefined,
+        ...(problem === undefined ? {} : { detail: problem }),
+      };
+      return {
+        connected: problem === undefined,
+        checks: [broker, ...[...running.sources].map((source) => source.health())],
+      };
+    },
+    isTransient(error) {
+      const code = (error as { adapterCode?: unknown } | null)?.adapterCode;
+      return code === undefined ? isTransient(error) : code === 'broker-unreachable' || code === 'busy';
+    },
+    async close() {
+      const was = running;
+      running = undefined;
+      if (was !== undefined) closing = shut(was);
+      await closing;
+    },
+  };
+}
+
+async function shut({ sources, pumps, sender, client, hooks }: Running): Promise<void> {
+  await Promise.all([pumps.close(), ...[...sources].map((source) => source.stop())]);
+  await sender.close();
+  await client.close();
+  hooks.emit({ type: 'disconnected' });
+}
+
+async function ping({ client }: Context): Promise<string | undefined> {
+  const late = Promise.withResolvers<string>();
+  const timer = setTimeout(() => late.resolve(`no answer within ${PING_MS} ms`), PING_MS);
+  const answer = client.ping().then(() => undefined, messageOf);
+  try {
+    return await Promise.race([answer, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function capabilitiesOf(replication: number): Capabilities {
+  return {
+    // Kafka confirms from memory and relies on replicas; where the broker decides on their number, it is meant to be more than one.
+    durability: replication === 1 ? 'memory' : 'replicated',
+    multiProcess: true,
+    order: 'native',
+    priority: 'emulated',
+    delayedPublish: 'emulated',
+    delayedRetry: 'emulated',
+    delayPrecision: 'rungs',
+    deadLetters: 'emulated',
+    publishDedupe: 'none',
+    atomicMoves: false,
+    history: true,
+    unroutable: false,
+    leases: false,
+    backlog: ['ready', 'delayed', 'dead'],
+    defaultPartitions: 6,
+    maxBodyBytes: 1_000_000,
+    flow: { batchMessages: 1_000, batchBytes: 900_000, window: 1, exclusive: 'partition' },
+  };
+}

@@ -1,0 +1,120 @@
+import type { Kafka } from 'kafkajs';
+
+/*
+ * kafkajs hands its cluster, by which single requests can be made, to partition assigners; its types declare most of
+ * it. This is the part that is used here (kafkajs 2.2.4, src/cluster and src/broker).
+ */
+
+export interface RawPartition {
+  readonly partitionId: number;
+  readonly leader: number;
+}
+
+export interface RawRecord {
+  readonly offset: string;
+  readonly timestamp: string;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly isControlRecord?: boolean;
+}
+
+type RawOffsets = readonly {
+  readonly topic: string;
+  readonly partitions: readonly {
+    readonly partition: number;
+    readonly offset: string;
+    readonly metadata: string | null;
+  }[];
+}[];
+
+export interface RawBroker {
+  metadata(topics: readonly string[]): Promise<{
+    readonly topicMetadata: readonly { readonly topic: string; readonly partitionMetadata: readonly RawPartition[] }[];
+  }>;
+  createTopics(request: { topics: readonly object[]; timeout: number }): Promise<unknown>;
+  describeConfigs(request: { resources: readonly { type: number; name: string; configNames?: string[] }[] }): Promise<{
+    readonly resources: readonly {
+      readonly configEntries: readonly { readonly configName: string; readonly configValue: string | null }[];
+    }[];
+  }>;
+  offsetFetch(request: {
+    groupId: string;
+    topics: readonly { topic: string; partitions: readonly { partition: number }[] }[];
+  }): Promise<{ readonly responses: RawOffsets }>;
+  offsetCommit(request: {
+    groupId: string;
+    groupGenerationId: number;
+    memberId: string;
+    topics: readonly {
+      topic: string;
+      partitions: readonly { partition: number; offset: string; metadata: string }[];
+    }[];
+  }): Promise<unknown>;
+  listOffsets(request: {
+    replicaId: number;
+    isolationLevel: number;
+    topics: readonly { topic: string; partitions: readonly { partition: number; timestamp: number }[] }[];
+  }): Promise<{
+    readonly responses: readonly {
+      readonly topic: string;
+      readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+    }[];
+  }>;
+  fetch(request: {
+    maxWaitTime: number;
+    minBytes: number;
+    maxBytes: number;
+    isolationLevel: number;
+    topics: readonly {
+      topic: string;
+      partitions: readonly { partition: number; fetchOffset: string; maxBytes: number }[];
+    }[];
+  }): Promise<{
+    readonly responses: readonly {
+      readonly topicName: string;
+      readonly partitions: readonly {
+        readonly partition: number;
+        readonly highWatermark: string;
+        readonly messages: readonly RawRecord[];
+      }[];
+    }[];
+  }>;
+}
+
+export interface RawCluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  refreshMetadata(): Promise<void>;
+  findBroker(node: { nodeId: number }): Promise<RawBroker>;
+  findControllerBroker(): Promise<RawBroker>;
+  findGroupCoordinator(group: { groupId: string; coordinatorType?: number }): Promise<RawBroker>;
+  readonly brokerPool: { findConnectedBroker(): Promise<RawBroker> };
+}
+
+/** A cluster of its own, for requests outside of any group. Nothing is connected yet. */
+export function rawClusterOf(kafka: Kafka): RawCluster {
+  let raw: unknown;
+  kafka.consumer({
+    groupId: 'holdfast',
+    allowAutoTopicCreation: false,
+    partitionAssigners: [
+      ({ cluster }) => {
+        raw = cluster;
+        return {
+          name: 'none',
+          version: 0,
+          protocol: () => ({ name: 'none', metadata: Buffer.alloc(0) }),
+          assign: async () => [],
+        };
+      },
+    ],
+  });
+  const cluster = raw as Partial<RawCluster> | undefined;
+  if (
+    typeof cluster?.findGroupCoordinator !== 'function' ||
+    typeof cluster.brokerPool?.findConnectedBroker !== 'function'
+  )
+    throw new Error('this version of kafkajs is not known to holdfast/kafka: use 2.2.4');
+  return cluster as RawCluster;
+}

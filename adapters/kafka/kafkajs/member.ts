@@ -1,0 +1,253 @@
+import type { AssignerProtocol, Consumer, EachBatchPayload, Kafka } from 'kafkajs';
+import type { GroupEvents, GroupMember, GroupSpec, Place } from '../client.ts';
+import type { Settings } from '../options.ts';
+import { stickyAssigner } from './assigner.ts';
+import type { RawCluster } from './cluster.ts';
+import { recordOf } from './records.ts';
+import type { Sockets } from './sockets.ts';
+
+const FIRST_RESTART_MS = 250;
+const LAST_RESTART_MS = 5_000;
+const STOP_MS = 1_500;
+const REBALANCE_MS = 60_000;
+
+export interface MemberParts {
+  /** A kafkajs client with sockets of its own: one per attempt, since a killed one stays dead. */
+  fresh(): { readonly kafka: Kafka; readonly sockets: Sockets };
+  readonly codec: typeof AssignerProtocol;
+  readonly settings: Settings;
+}
+
+/** One life of the consumer: from its start to its crash. */
+interface Life {
+  readonly consumer: Consumer;
+  readonly sockets: Sockets;
+  over: boolean;
+  /** Assigned, and no JoinGroup under way: commits are accepted. */
+  joined: boolean;
+  /** JoinGroup requests since the last assignment. */
+  joins: number;
+  /** The group told us so while we were a member: nobody takes our partitions before we rejoin. */
+  rebalancing: boolean;
+  memberId: string | undefined;
+  owned: readonly Place[];
+  heartbeat: (() => Promise<void>) | undefined;
+  commit: EachBatchPayload['commitOffsetsIfNecessary'] | undefined;
+}
+
+/**
+ * A member of a consumer group that comes back by itself after whatever ends it.
+ *
+ * kafkajs offers no way to finish work between the news of a rebalance and the JoinGroup request that answers it. Its
+ * first step there is to ask the cluster, which it hands to assigners, for the group's coordinator: that is where we
+ * make it wait, sending the heartbeats meanwhile.
+ */
+export function kafkajsMember(
+  parts: MemberParts,
+  spec: GroupSpec,
+  events: GroupEvents,
+): { member: GroupMember; joined: Promise<void> } {
+  const { settings } = parts;
+  let life: Life | undefined;
+  let stopped = false;
+  let activeAt = Date.now();
+  let restartMs = FIRST_RESTART_MS;
+  let restartTimer: NodeJS.Timeout | undefined;
+  const first = Promise.withResolvers<void>();
+  first.promise.catch(() => {});
+  const patienceMs = Math.max(30_000, 2 * settings.sessionTimeoutMs);
+  // kafkajs can hang without a crash, on a group whose coordinator never answers.
+  const watchdog = setInterval(() => {
+    if (life && Date.now() - activeAt > patienceMs + REBALANCE_MS)
+      end(life, new Error('the consumer has been silent for too long'));
+  }, 5_000);
+  watchdog.unref();
+
+  function begin(): void {
+    const { kafka, sockets } = parts.fresh();
+    const consumer = kafka.consumer({
+      groupId: spec.group,
+      sessionTimeout: settings.sessionTimeoutMs,
+      heartbeatInterval: settings.heartbeatIntervalMs,
+      rebalanceTimeout: REBALANCE_MS,
+      minBytes: 1,
+      maxWaitTimeInMs: settings.maxWaitMs,
+      allowAutoTopicCreation: false,
+      // We start a new life ourselves, whatever the error: kafkajs would for some only.
+      retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
+      partitionAssigners: [
+        ({ cluster }) => {
+          waitBeforeJoining(cluster as unknown as RawCluster, () => current);
+          return stickyAssigner(
+            parts.codec,
+            spec,
+            () => current.owned,
+            () => onJoining(current),
+          );
+        },
+      ],
+    });
+    const current: Life = {
+      consumer,
+      sockets,
+      over: false,
+      joined: false,
+      joins: 0,
+      rebalancing: false,
+      memberId: undefined,
+      owned: [],
+      heartbeat: undefined,
+      commit: undefined,
+    };
+    life = current;
+    activeAt = Date.now();
+    listen(current);
+    run(current).catch((error) => end(current, error));
+  }
+
+  function waitBeforeJoining(cluster: RawCluster, lifeOf: () => Life): void {
+    const find = cluster.findGroupCoordinator.bind(cluster);
+    cluster.findGroupCoordinator = async (group) => {
+      const current = lifeOf();
+      if (current.rebalancing && current.joined && current.joins === 0 && !current.over) await drain(current);
+      return await find(group);
+    };
+  }
+
+  async function drain(current: Life): Promise<void> {
+    const beat = setInterval(() => {
+      activeAt = Date.now();
+      // The broker answers "rebalance in progress", which counts as a heartbeat all the same.
+      current.heartbeat?.().catch(() => {});
+    }, settings.heartbeatIntervalMs);
+    try {
+      await events.rejoining();
+    } finally {
+      clearInterval(beat);
+    }
+  }
+
+  function onJoining(current: Life): void {
+    if (current.over) return;
+    const evicted = current.joined && !current.rebalancing;
+    current.joined = false;
+    current.joins++;
+    if (evicted) {
+      current.owned = [];
+      events.lost();
+    }
+  }
+
+  function listen(current: Life): void {
+    const { consumer } = current;
+    const active = () => {
+      activeAt = Date.now();
+    };
+    consumer.on(consumer.events.HEARTBEAT, active);
+    consumer.on(consumer.events.FETCH, active);
+    consumer.on(consumer.events.REBALANCING, () => {
+      current.rebalancing = true;
+    });
+    consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+      if (current.over) return;
+      const continuous = current.rebalancing && current.joins === 1 && payload.memberId === current.memberId;
+      current.memberId = payload.memberId;
+      current.rebalancing = false;
+      current.joins = 0;
+      current.joined = true;
+      activeAt = Date.now();
+      restartMs = FIRST_RESTART_MS;
+      current.owned = Object.entries(payload.memberAssignment).flatMap(([topic, partitions]) =>
+        partitions.map((partition) => ({ topic, partition })),
+      );
+      events.assigned(current.owned, continuous);
+      first.resolve();
+    });
+    consumer.on(consumer.events.CRASH, ({ payload }) => end(current, payload.error));
+  }
+
+  async function run(current: Life): Promise<void> {
+    const { consumer } = current;
+    await consumer.connect();
+    await consumer.subscribe({ topics: [...spec.topics], fromBeginning: true });
+    await consumer.run({
+      autoCommit: false,
+      partitionsConsumedConcurrently: spec.pools.reduce(
+        (sum, units) => sum + units.reduce((n, unit) => n + unit.length, 0),
+        0,
+      ),
+      eachBatch: async ({ batch, heartbeat, commitOffsetsIfNecessary }) => {
+        current.heartbeat = heartbeat;
+        current.commit = commitOffsetsIfNecessary;
+        if (current.over || stopped) return;
+        activeAt = Date.now();
+        const place = { topic: batch.topic, partition: batch.partition };
+        await events.records(place, batch.messages.map(recordOf), Number(batch.lastOffset()) + 1);
+      },
+    });
+  }
+
+  function end(current: Life, error: unknown): void {
+    if (current.over) return;
+    current.over = true;
+    current.joined = false;
+    current.sockets.kill();
+    current.consumer.disconnect().catch(() => {});
+    if (stopped) return;
+    events.down(error);
+    first.reject(error);
+    restartTimer = setTimeout(begin, restartMs);
+    restartMs = Math.min(restartMs * 2, LAST_RESTART_MS);
+  }
+
+  const member: GroupMember = {
+    pause: ({ topic, partition }) => attempt(() => life?.consumer.pause([{ topic, partitions: [partition] }])),
+    resume: ({ topic, partition }) => attempt(() => life?.consumer.resume([{ topic, partitions: [partition] }])),
+    seek: ({ topic, partition }, offset) =>
+      attempt(() => life?.consumer.seek({ topic, partition, offset: String(offset) })),
+    async commit(offsets) {
+      const current = life;
+      // Checked in the same turn in which kafkajs notes the generation it commits under: no later one can slip in.
+      if (!current?.joined || current.commit === undefined) throw new Error('not a member of the group at the moment');
+      const byTopic = Map.groupBy(offsets, ({ topic }) => topic);
+      await current.commit({
+        topics: [...byTopic].map(([topic, partitions]) => ({
+          topic,
+          partitions: partitions.map(({ partition, offset, metadata }) => ({
+            partition,
+            offset: String(offset),
+            metadata,
+          })),
+        })),
+      });
+    },
+    state: () => ({ joined: life?.joined === true, activeAt }),
+    async stop() {
+      stopped = true;
+      clearTimeout(restartTimer);
+      clearInterval(watchdog);
+      first.resolve();
+      const current = life;
+      if (!current || current.over) return;
+      current.over = true;
+      const left = current.consumer.disconnect().catch(() => {});
+      const timer = Promise.withResolvers<void>();
+      const handle = setTimeout(timer.resolve, STOP_MS);
+      await Promise.race([left, timer.promise]);
+      clearTimeout(handle);
+      current.joined = false;
+      current.sockets.kill();
+    },
+  };
+  begin();
+  return { member, joined: first.promise };
+}
+
+/** Between two lives kafkajs has nothing to pause; the next assignment begins from scratch. */
+function attempt(call: () => void): void {
+  try {
+    call();
+  } catch {
+    // Not running.
+  }
+}

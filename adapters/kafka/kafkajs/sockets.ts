@@ -1,0 +1,56 @@
+import net from 'node:net';
+import tls from 'node:tls';
+import type { ISocketFactory } from 'kafkajs';
+
+const KEEP_ALIVE_MS = 60_000;
+/** A request begins with its length (4 bytes) and its API key (2 bytes); Produce is key 0. */
+const API_KEY_AT = 4;
+const PRODUCE = 0;
+
+/** The sockets of one kafkajs client, in our hands. */
+export interface Sockets {
+  readonly factory: ISocketFactory;
+  /** Produce requests that were given to a socket so far. */
+  produced(): number;
+  /** Destroys all of them, and lets no other be opened: kafkajs's own retries would reconnect even after `disconnect`. */
+  kill(): void;
+}
+
+export function ownSockets(): Sockets {
+  const open = new Set<net.Socket>();
+  let produced = 0;
+  let killed = false;
+
+  const factory: ISocketFactory = ({ host, port, ssl, onConnect }) => {
+    if (killed) return stillborn();
+    const socket = ssl
+      ? tls.connect({ host, port, ...(net.isIP(host) ? {} : { servername: host }), ...(ssl as object) }, onConnect)
+      : net.connect({ host, port }, onConnect);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    socket.setNoDelay(true);
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+    socket.write = ((data: Buffer, ...rest: unknown[]) => {
+      if (Buffer.isBuffer(data) && data.length > 6 && data.readInt16BE(API_KEY_AT) === PRODUCE) produced++;
+      return write(data, ...rest);
+    }) as typeof socket.write;
+    return socket;
+  };
+
+  return {
+    factory,
+    produced: () => produced,
+    kill() {
+      killed = true;
+      for (const socket of open) socket.destroy(new Error('closed by this client'));
+    },
+  };
+}
+
+/** Fails once its owner has attached its listeners. */
+function stillborn(): net.Socket {
+  const socket = new net.Socket();
+  process.nextTick(() => socket.destroy(new Error('closed by this client')));
+  return socket;
+}

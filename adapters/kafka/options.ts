@@ -1,0 +1,155 @@
+import type { ConnectionOptions } from 'node:tls';
+import type { SASLOptions } from 'kafkajs';
+
+/** Options of {@link kafka}. */
+export interface KafkaOptions {
+  /** `host:port`, several separated by commas, or a list of them; `kafka://` in front is fine. Tried in turn. */
+  readonly brokers: string | readonly string[];
+  /** Name shown to the broker, in its logs and quotas. @default the client's name */
+  readonly clientId?: string;
+  /** `true`, or Node's TLS options (`ca`, `cert`, `servername` …). @default false */
+  readonly ssl?: boolean | ConnectionOptions;
+  /** As kafkajs takes it: `{ mechanism: 'scram-sha-512', username, password }` and others. */
+  readonly sasl?: SASLOptions;
+  /** Replicas of each topic created. 1 survives no loss of a broker. @default the broker's `default.replication.factor` */
+  readonly replication?: number;
+  /** `min.insync.replicas` of each topic created. 2 of 3 replicas is what "replicated to a majority" needs. @default the broker's */
+  readonly minInsync?: number;
+  /** Longest wait for one connection attempt. @default 10_000 */
+  readonly connectTimeoutMs?: number;
+  /** Longest wait for one reply, at least 1_000. An unanswered publish holds back its partition up to twice as long. @default 10_000 */
+  readonly requestTimeoutMs?: number;
+  /** Without a heartbeat for this long a consumer counts as dead. Handlers may run longer. @default 30_000 */
+  readonly sessionTimeoutMs?: number;
+  /** @default a third of the session timeout, at most 3_000 */
+  readonly heartbeatIntervalMs?: number;
+  /** Longest an idle fetch waits at the broker; also bounds how long `close` waits. @default 250 */
+  readonly maxWaitMs?: number;
+  /** The client library. @default 'kafkajs' */
+  readonly client?: 'kafkajs';
+}
+
+/** Options with their defaults. */
+export interface Settings {
+  readonly brokers: readonly string[];
+  readonly clientId: string | undefined;
+  readonly ssl: boolean | ConnectionOptions;
+  readonly sasl: SASLOptions | undefined;
+  readonly replication: number;
+  readonly minInsync: number | undefined;
+  readonly connectTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly sessionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly maxWaitMs: number;
+}
+
+const known = [
+  'brokers',
+  'clientId',
+  'ssl',
+  'sasl',
+  'replication',
+  'minInsync',
+  'connectTimeoutMs',
+  'requestTimeoutMs',
+  'sessionTimeoutMs',
+  'heartbeatIntervalMs',
+  'maxWaitMs',
+  'client',
+] as const satisfies readonly (keyof KafkaOptions)[];
+
+/** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
+export function settingsOf(options: KafkaOptions): Settings {
+  checkKeys(options);
+  if (options.client !== undefined && options.client !== 'kafkajs') fail('client', "'kafkajs'", options.client);
+  const sessionTimeoutMs = whole('sessionTimeoutMs', options.sessionTimeoutMs, 1_000, 1_800_000) ?? 30_000;
+  const heartbeatIntervalMs =
+    whole('heartbeatIntervalMs', options.heartbeatIntervalMs, 100, sessionTimeoutMs - 1) ??
+    Math.min(3_000, Math.floor(sessionTimeoutMs / 3));
+  return {
+    brokers: brokersOf(options.brokers),
+    clientId: text('clientId', options.clientId),
+    ssl: sslOf(options.ssl),
+    sasl: saslOf(options.sasl),
+    replication: whole('replication', options.replication, 1, 32_767) ?? -1,
+    minInsync: whole('minInsync', options.minInsync, 1, 32_767),
+    connectTimeoutMs: whole('connectTimeoutMs', options.connectTimeoutMs, 1, 600_000) ?? 10_000,
+    requestTimeoutMs: whole('requestTimeoutMs', options.requestTimeoutMs, 1_000, 600_000) ?? 10_000,
+    sessionTimeoutMs,
+    heartbeatIntervalMs,
+    maxWaitMs: whole('maxWaitMs', options.maxWaitMs, 10, 5_000) ?? 250,
+  };
+}
+
+function brokersOf(value: unknown): readonly string[] {
+  const list =
+    typeof value === 'string'
+      ? value
+          .replace(/^kafka:\/\//, '')
+          .replace(/\/+$/, '')
+          .split(',')
+      : value;
+  if (!Array.isArray(list) || list.length === 0) return fail('brokers', 'host:port or a list of them', value);
+  return list.map((entry: unknown) => {
+    const bare = typeof entry === 'string' ? entry.trim().replace(/^kafka:\/\//, '') : '';
+    // Not shown as received: a user name and a password may stand in front of the host.
+    if (bare.includes('@')) throw new TypeError('kafka option `brokers` takes no credentials; give them by `sasl`');
+    const match = /^(\[[0-9a-fA-F:]+\]|[^\s:/]+)(?::(\d{1,5}))?$/.exec(bare);
+    if (!match) return fail('brokers', 'host:port or a list of them', entry);
+    return `${match[1]}:${match[2] ?? 9092}`;
+  });
+}
+
+function sslOf(value: unknown): boolean | ConnectionOptions {
+  if (value === undefined) return false;
+  if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null || Array.isArray(value)))
+    return fail('ssl', 'true, false or TLS options', typeof value);
+  return value;
+}
+
+function saslOf(value: unknown): SASLOptions | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'object' || value === null || typeof (value as { mechanism?: unknown }).mechanism !== 'string')
+    throw new TypeError('kafka option `sasl` must be an object with a `mechanism`');
+  return value as SASLOptions;
+}
+
+function text(key: string, value: unknown): string | undefined {
+  return value === undefined || (typeof value === 'string' && value !== '') ? value : fail(key, 'a text', value);
+}
+
+function whole(key: string, value: unknown, least: number, most: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
+  return fail(key, `a whole number from ${least} to ${most}`, value);
+}
+
+function fail(key: string, wanted: string, received: unknown): never {
+  const shown = typeof received === 'string' ? JSON.stringify(received) : String(received);
+  throw new TypeError(`kafka option \`${key}\` must be ${wanted}; received ${shown}`);
+}
+
+function checkKeys(options: unknown): void {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(`kafka options must be an object; received ${options === null ? 'null' : typeof options}`);
+  for (const key of Object.keys(options)) {
+    if ((known as readonly string[]).includes(key)) continue;
+    const nearest = known.toSorted((a, b) => distance(key, a) - distance(key, b))[0];
+    throw new TypeError(`kafka has no option \`${key}\`; did you mean \`${nearest}\`?`);
+  }
+}
+
+/** Edits between two short words. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (const [i, char] of [...from].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++)
+      next.push(
+        Math.min(next[j]! + 1, row[j + 1]! + 1, row[j]! + (char.toLowerCase() === to[j]?.toLowerCase() ? 0 : 1)),
+      );
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}

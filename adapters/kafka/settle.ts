@@ -1,0 +1,149 @@
+import type { Delivery, Settlement, SettleOutcome, Subscription } from '../../src/port.ts';
+import type { BatchAnswer, NewRecord, PartitionBatch } from './client.ts';
+import { type Context, copyDeadline } from './context.ts';
+import { copyOf } from './headers.ts';
+import { rungFor } from './ladder.ts';
+import { deadTopic, retryTopic } from './names.ts';
+import { chunks } from './publish.ts';
+import { type Entry, finish, requeue } from './share.ts';
+
+const AGAIN_MS = 1_000;
+
+export interface Settler {
+  settle(batch: readonly Settlement[]): Promise<readonly SettleOutcome[]>;
+  /** Waits for the copies on their way. */
+  close(): Promise<void>;
+}
+
+export interface SettlerHooks {
+  /** The delivery is out no more. */
+  ended(entry: Entry, delivery: Delivery): void;
+  handOut(): void;
+}
+
+type Copied = Extract<Settlement, { kind: 'retry' | 'dead' }>;
+
+/**
+ * Done is a note here and a commit within a second: a crash before it hands out again what was finished last. Retry and
+ * dead letter are a copy, its confirm, and then done.
+ */
+export function settler(context: Context, subscription: Subscription, hooks: SettlerHooks): Settler {
+  const ladder = retryTopic(subscription.topology.topic, subscription.group);
+  const dead = deadTopic(subscription.topology.topic, subscription.group);
+  const running = new Set<Promise<unknown>>();
+  const timers = new Set<NodeJS.Timeout>();
+
+  const isOurs = ({ delivery }: Settlement): boolean => {
+    const entry = delivery.handle as Entry;
+    return entry.share.live && entry.delivery === delivery;
+  };
+
+  function done({ delivery }: Settlement): void {
+    const entry = delivery.handle as Entry;
+    finish(entry);
+    hooks.ended(entry, delivery);
+  }
+
+  /** Here, to ourselves: its partition is ours and nobody else could be given it. */
+  function giveBack({ delivery }: Settlement): void {
+    const entry = delivery.handle as Entry;
+    requeue(entry);
+    hooks.ended(entry, delivery);
+  }
+
+  async function copy(list: readonly Copied[]): Promise<Map<Settlement, SettleOutcome>> {
+    const outcomes = new Map<Settlement, SettleOutcome>();
+    const records = list.map(
+      (settlement): { settlement: Copied; topic: string; partition: number; record: NewRecord } => {
+        const { kind, delivery, marks } = settlement;
+        const entry = delivery.handle as Entry;
+        const origin = { lane: delivery.lane, partition: delivery.shard, at: delivery.position };
+        if (kind === 'dead') {
+          return {
+            settlement,
+            topic: dead,
+            partition: 0,
+            record: copyOf(entry.record!, { origin, marks, letterId: delivery.position }),
+          };
+        }
+        const waitMs = Math.max(0, Math.ceil(settlement.delayMs));
+        return {
+          settlement,
+          topic: ladder,
+          partition: rungFor(waitMs),
+          record: copyOf(entry.record!, { origin, marks, waitMs }),
+        };
+      },
+    );
+    const groups = chunks(records, context.topology.batchBytes);
+    const batches: PartitionBatch[] = groups.map((group) => ({
+      ...group,
+      records: group.items.map(({ record }) => record),
+    }));
+    // Order means nothing among copies, so a partition may occur twice here: one call each.
+    const answers = await Promise.all(batches.map((batch) => context.sender.send([batch], copyDeadline(context))));
+    await context.hooks.crashPoint?.(
+      list.some(({ kind }) => kind === 'dead') ? 'dead:copy-confirmed' : 'settle:copy-confirmed',
+    );
+    for (const [i, group] of groups.entries())
+      for (const { settlement } of group.items) outcomes.set(settlement, copied(settlement, answers[i]![0]!));
+    return outcomes;
+  }
+
+  function copied(settlement: Copied, answer: BatchAnswer): SettleOutcome {
+    if (!isOurs(settlement)) return 'unknown';
+    if (answer.stored === 'yes') {
+      done(settlement);
+      return 'settled';
+    }
+    const { delivery } = settlement;
+    const entry = delivery.handle as Entry;
+    context.hooks.emit({
+      type: 'warning',
+      code: 'copy-failed',
+      detail: `${settlement.kind} of ${delivery.position}: ${String(answer.error)}`,
+    });
+    // Not at once: what failed now would fail again. Until then it counts as handed out.
+    entry.delivery = undefined;
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      if (!entry.share.live) return;
+      requeue(entry);
+      hooks.handOut();
+    }, AGAIN_MS);
+    timers.add(timer);
+    hooks.ended(entry, delivery);
+    return 'unknown';
+  }
+
+  async function settle(batch: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+    const moved: Copied[] = [];
+    const outcomes = batch.map((settlement): SettleOutcome => {
+      if (!isOurs(settlement)) return 'stale';
+      if (settlement.kind === 'retry' || settlement.kind === 'dead') moved.push(settlement);
+      else if (settlement.kind === 'done') done(settlement);
+      else giveBack(settlement);
+      return 'settled';
+    });
+    if (moved.length > 0) {
+      const work = copy(moved);
+      running.add(work);
+      try {
+        const results = await work;
+        for (const [i, settlement] of batch.entries()) outcomes[i] = results.get(settlement) ?? outcomes[i]!;
+      } finally {
+        running.delete(work);
+      }
+    }
+    hooks.handOut();
+    return outcomes;
+  }
+
+  return {
+    settle,
+    async close() {
+      for (const timer of timers) clearTimeout(timer);
+      await Promise.allSettled(running);
+    },
+  };
+}

@@ -1,0 +1,24 @@
+/*
+ * The metadata of each commit tells the next owner of a partition what became of the records after the offset:
+ *
+ *   clean      nothing after it was handed out without being given back
+ *   moved N    some up to offset N were, and their consumer lives: it handed the partition over
+ *   at N       some up to offset N were at the time of the commit, and maybe more since
+ */
+
+export const CLEAN = 'clean';
+
+export interface Start {
+  /** Records up to here were certainly handed out before. */
+  readonly handedOutTo: number;
+  /** Whether their consumer may have died of one of them. */
+  readonly died: boolean;
+}
+
+export const movedNote = (handedOutTo: number): string => `moved ${handedOutTo}`;
+export const atNote = (handedOutTo: number): string => `at ${handedOutTo}`;
+
+export function readNote(metadata: string): Start {
+  const [, kind, offset] = /^(moved|at) (\d{1,16})$/.exec(metadata) ?? [];
+  return { handedOutTo: offset === undefined ? -1 : Number(offset), died: kind === 'at' };
+}
