@@ -30,6 +30,8 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
   const wake = wakeUp(pool, names, notify);
 
   const added = additions(wake);
+  const ignore = (): void => undefined; // The pool replaces what broke, and whoever uses it next hears of an outage.
+  pool.on?.('error', ignore);
   const store: Store<PgTransaction> = {
     outbox: {
       source,
@@ -39,7 +41,10 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
     },
     inbox: inboxOf(pool, names, added),
     migrate: () => migrate(pool, names),
-    close: () => wake.close(),
+    async close() {
+      await wake.close();
+      pool.removeListener?.('error', ignore);
+    },
   };
   // The transaction at run time is the pool's own client, lent: it has whatever the caller's type says of it.
   return store as unknown as Store<Tx>;

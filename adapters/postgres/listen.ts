@@ -87,5 +87,9 @@ async function quietly(client: ListeningClient): Promise<void> {
 function newClient(pool: PgPool): ListeningClient | undefined {
   const { Client, options } = pool as { Client?: unknown; options?: unknown };
   if (typeof Client !== 'function' || options === undefined) return undefined;
-  return new (Client as new (options: unknown) => ListeningClient)(options);
+  try {
+    return new (Client as new (options: unknown) => ListeningClient)(options);
+  } catch {
+    return undefined; // Settings that make no client: the pool says so to whoever uses it.
+  }
 }

@@ -1,7 +1,10 @@
 import type { PgPool } from './pool.ts';
 
 export interface PostgresStoreOptions {
-  /** A `Pool` of package `pg`. The store borrows connections from it and never ends it. */
+  /**
+   * A `Pool` of package `pg`. The store borrows connections from it and never ends it. Until the store is closed, an idle
+   * connection that breaks does not end the process, as it would where nobody listens to the pool's `error`.
+   */
   readonly pool: PgPool;
   /** The publishing service: half of a message's identity. @default 'default' */
   readonly source?: string;

@@ -26,6 +26,8 @@ export interface PgClient extends PgTransaction {
 export interface PgPool extends PgTransaction {
   connect(): Promise<PgClient>;
   readonly options?: { readonly max?: number | undefined };
+  on?(event: 'error', listener: (error: Error) => void): unknown;
+  removeListener?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 /** Connections of a pool that does not say: the default of package `pg`. */

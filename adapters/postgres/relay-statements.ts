@@ -4,7 +4,8 @@ const milliseconds = (time: string): string => `floor(extract(epoch FROM ${time}
 
 /**
  * Due rows of the shards whose epoch is still ours, by id. Each shard is read from its front along the primary key, so
- * that the backlog of a shard of somebody else costs nothing. No locks: a shard has one owner.
+ * that the backlog of a shard of somebody else costs nothing: at most $3 rows of each and $4 in all. No locks: a shard
+ * has one owner.
  *
  * A row behind a failed row of its topic and key waits until that one is gone. A delay is not a failure: such a row is
  * read at once, with what is left of its delay, and the broker does the waiting.
@@ -31,7 +32,7 @@ export const readStatement = ({ outbox, leases, shapes }: Names): string => `
       LIMIT $3
     ) AS front
     ORDER BY front.id
-    LIMIT $3
+    LIMIT $4
   ) AS first
   JOIN ${outbox} AS stored ON stored.shard = first.shard AND stored.id = first.id
   ORDER BY stored.id`;

@@ -22,13 +22,34 @@ export function relayStore(pool: PgPool, names: Names, onWake: OutboxRelayStore[
     }
   }
 
+  async function readFront({ of: leases, perShard, limit }: Front): Promise<readonly StoredRow[]> {
+    const { rows } = await pool.query<StoredRow>(read, [...fence(leases), perShard, limit]);
+    return rows;
+  }
+
+  /**
+   * A few rows of each shard make up a batch where the backlog is spread evenly. A shard that gave all it was asked for
+   * may have more before the batch's end: it alone is read again, in full.
+   */
+  async function readInOrder(leases: readonly ShardLease[], limit: number): Promise<readonly StoredRow[]> {
+    const perShard = Math.min(limit, Math.ceil((2 * limit) / leases.length) + 8);
+    const rows = await readFront({ of: leases, perShard, limit });
+    if (perShard === limit) return rows;
+    const found = Map.groupBy(rows, ({ shard }) => Number(shard));
+    const cut = leases.filter(({ shard }) => found.get(shard)?.length === perShard);
+    if (cut.length === 0) return rows;
+    const again = new Set(cut.map(({ shard }) => shard));
+    const complete = await readFront({ of: cut, perShard: limit, limit });
+    return [...rows.filter(({ shard }) => !again.has(Number(shard))), ...complete].sort(byId).slice(0, limit);
+  }
+
   return {
     shards,
     lease: (owner, ttlMs) => run(lease(owner, ttlMs)),
     release: (owner) => run(release(owner)),
     async read(leases, limit) {
       if (leases.length === 0 || limit <= 0) return [];
-      const { rows } = await run(pool.query<StoredRow>(read, [...fence(leases), limit]));
+      const rows = await run(readInOrder(leases, limit));
       return rows.map(toRow);
     },
     async settle(leases, rows) {
@@ -50,6 +71,16 @@ export function relayStore(pool: PgPool, names: Names, onWake: OutboxRelayStore[
     },
     onWake,
   };
+}
+
+interface Front {
+  readonly of: readonly ShardLease[];
+  readonly perShard: number;
+  readonly limit: number;
+}
+
+function byId(a: StoredRow, b: StoredRow): number {
+  return Number(BigInt(a.row_id) - BigInt(b.row_id));
 }
 
 function fence(leases: readonly ShardLease[]): unknown[] {

@@ -237,6 +237,31 @@ describe('postgres store', () => {
       { max: 3 },
     ));
 
+  it('an abort while it waits for a connection rejects with the reason and leaks none', () =>
+    withStore(
+      async ({ store, pool }) => {
+        const taken = [await pool.connect(), await pool.connect()];
+        const abort = new AbortController();
+        const waiting = store.inbox.run([claim('m')], abort.signal, async () => undefined);
+        await until('it waits', () => pool.waitingCount === 1);
+        abort.abort(new Error('closing'));
+        await expect(waiting).rejects.toThrow('closing');
+        for (const client of taken) client.release();
+        await until('all are back', () => pool.idleCount === 2 && pool.waitingCount === 0);
+        expect(await store.inbox.run([claim('m')], never(), async () => undefined)).toEqual([0]);
+      },
+      { max: 2 },
+    ));
+
+  it('outlives idle connections of the pool that break', () =>
+    withStore(async ({ store, pool }) => {
+      await added(store, topicOf(), { id: 'a' });
+      const { rows } = await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      await kill(rows[0]!.pid);
+      await until('the pool noticed', () => pool.totalCount === 0);
+      expect((await readAll(store)).ids).toEqual(['a']);
+    }));
+
   it('works with a pool of one connection', () =>
     withStore(
       async ({ store }) => {
@@ -347,6 +372,7 @@ describe('postgres store', () => {
       const { rows } = await admin.query<{ 'QUERY PLAN': string }>(`EXPLAIN ANALYZE ${statement}`, [
         leases.map(({ shard }) => shard),
         leases.map(({ epoch }) => epoch),
+        10,
         100,
       ]);
       const plan = rows.map((row) => row['QUERY PLAN']).join('\n');

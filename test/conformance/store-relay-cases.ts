@@ -24,6 +24,20 @@ export function relayCases<Tx>(options: StoreSuiteOptions<Tx>): void {
     assert.deepEqual(await store.outbox.relay.read([], 10), []);
   });
 
+  promises('reads by row id also where nearly everything is in one shard', async ({ store }) => {
+    const entries = Array.from({ length: 300 }, (_, index) => ({
+      id: `m-${index}`,
+      shard: index % 10 === 9 ? index % 64 : 5,
+    }));
+    await added(store, topicOf(), ...entries);
+    for (const limit of [7, 100, 1000]) {
+      assert.deepEqual(
+        (await readAll(store, limit)).ids,
+        entries.slice(0, limit).map(({ id }) => id),
+      );
+    }
+  });
+
   promises('what was sent is gone, and settling it again settles nothing', async ({ store }) => {
     await added(store, topicOf(), { id: 'a' }, { id: 'b' }, { id: 'c' });
     const { leases, rows } = await readAll(store);
