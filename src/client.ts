@@ -16,7 +16,8 @@ import { DEFAULT_MAX_BYTES } from './publish/encode.ts';
 import { MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
 import type { Publisher, Receipt } from './publish/publisher.ts';
 import { route, routeRow } from './publish/route.ts';
-import { groupsOf, shapeOf, type Topic } from './topic.ts';
+import { groupsOf, shapeOf } from './shape.ts';
+import type { Topic } from './topic.ts';
 
 export interface PublishOptions extends OutboxAddOptions {
   /** By then the publish has an outcome. @default 30_000 */
@@ -123,6 +124,8 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
 
   async function publish(topic: Topic, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
     if (options !== undefined) checkOptions('publish', options, PUBLISH_CHECKS);
+    if (closed !== undefined)
+      throw new HoldfastError('client-closed', 'The message was not sent: the client is closed');
     const timeoutMs = options?.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const preparing = prepare(topic, payload, options, maxBytes);
     const prepared = preparing instanceof Promise ? await preparing : preparing;

@@ -4,7 +4,8 @@ import { fromAdapter, HoldfastError } from './errors.ts';
 import type { Emitter } from './events.ts';
 import { withRetries } from './policy/retry.ts';
 import type { BrokerAdapter, GroupTopology, OutboxShape, Topology } from './port.ts';
-import { checkGroupName, groupsOf, shapeOf, type Topic, topologyOf } from './topic.ts';
+import { checkGroupName, groupsOf, shapeOf, topologyOf } from './shape.ts';
+import type { Topic } from './topic.ts';
 
 export interface Topologies {
   /** The topology, if it is declared already. */

@@ -19,14 +19,12 @@ export interface HealthSources {
 /** Connection, the adapter's own checks, open circuits, and consumers that stand still while messages wait (S31). */
 export async function checkHealth({ adapter, publisher, consumers, closed }: HealthSources): Promise<Health> {
   if (closed) return { live: false, ready: false, checks: [{ name: 'client', ok: false, detail: 'closed' }] };
-  const own = await adapter
-    .health()
-    .catch(
-      (error: unknown): AdapterHealth => ({
-        connected: false,
-        checks: [{ name: adapter.name, ok: false, detail: redact(messageOf(error)) }],
-      }),
-    );
+  const own = await adapter.health().catch(
+    (error: unknown): AdapterHealth => ({
+      connected: false,
+      checks: [{ name: adapter.name, ok: false, detail: redact(messageOf(error)) }],
+    }),
+  );
   const breakers = [...publisher.breakers].map(([topic, { open }]) => ({
     name: `publish ${topic}`,
     ok: !open,

@@ -2,7 +2,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Codec } from './codec.ts';
 import { type Check, checkOptions, count, func, object, oneOf } from './options.ts';
 import { toEntry } from './outbox/entry.ts';
-import type { Capabilities, EntrySource, OutboxShape, Priority, Topology } from './port.ts';
+import type { EntrySource, Priority } from './port.ts';
+import { checkName, groupsOf } from './shape.ts';
 
 export interface GroupOptions {
   /** `'key'`: messages of one key are handled one after the other, in the order they were accepted (G5). @default 'none' */
@@ -37,26 +38,6 @@ export interface Topic<Input = unknown, Output = Input> extends EntrySource<Inpu
   readonly name: string;
   readonly options: TopicOptions<Input, Output>;
 }
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
-const RESERVED = /^(amq\.|__|holdfast[.-]?)/;
-
-function checkName(what: string, name: unknown, longest: number): void {
-  if (
-    typeof name !== 'string' ||
-    !NAME.test(name) ||
-    name.length > longest ||
-    name.includes('--') ||
-    name.includes('..') ||
-    RESERVED.test(name)
-  ) {
-    throw new TypeError(
-      `${what} must be 1 to ${longest} characters of A-Z a-z 0-9 . _ -, begin with a letter or digit, hold no "--" or "..", ` +
-        `and not begin with "amq." or "holdfast"; received ${typeof name === 'string' ? JSON.stringify(name.slice(0, 60)) : typeof name}`,
-    );
-  }
-}
-export const checkGroupName = (name: unknown): void => checkName('A group name', name, 64);
 
 const groupsOption: Check = (value) =>
   typeof value === 'object' && value !== null
@@ -97,7 +78,7 @@ export function defineTopic(name: string, options: TopicOptions<unknown> = {}): 
   checkName('A topic name', name, 200);
   checkOptions(`defineTopic("${name}")`, options, CHECKS);
   for (const group of groupsOf(options)) {
-    checkGroupName(group.name);
+    checkName('A group name', group.name, 64);
     if (group.ordered && options.key === undefined) {
       throw new TypeError(
         `defineTopic("${name}"): group "${group.name}" has order 'key', so the topic needs a key function`,
@@ -114,37 +95,4 @@ export function defineTopic(name: string, options: TopicOptions<unknown> = {}): 
 
 export function isTopic(value: unknown): value is Topic {
   return typeof value === 'object' && value !== null && 'name' in value && 'options' in value && 'toEntry' in value;
-}
-
-export function groupsOf(
-  options: Pick<TopicOptions<unknown>, 'groups'>,
-): readonly { readonly name: string; readonly ordered: boolean }[] {
-  const groups = options.groups ?? [];
-  if (Array.isArray(groups)) return (groups as readonly string[]).map((name) => ({ name, ordered: false }));
-  return Object.entries(groups as Readonly<Record<string, GroupOptions>>).map(([name, group]) => {
-    checkOptions(`group "${name}"`, group, { order: oneOf('none', 'key') });
-    return { name, ordered: group.order === 'key' };
-  });
-}
-
-export const hasLanes = (options: Pick<TopicOptions<unknown>, 'priority'>): boolean => options.priority !== undefined;
-
-/** What the outbox remembers of a topic, so that a relay can declare and route without the topic object. */
-export function shapeOf(topic: Pick<Topic, 'name' | 'options'>): OutboxShape {
-  return {
-    topic: topic.name,
-    groups: groupsOf(topic.options),
-    partitions: topic.options.partitions,
-    lanes: hasLanes(topic.options),
-    ...(topic.options.onExpired === 'drop' ? { onExpired: 'drop' as const } : {}),
-  };
-}
-
-export function topologyOf(shape: OutboxShape, capabilities: Pick<Capabilities, 'defaultPartitions'>): Topology {
-  return {
-    topic: shape.topic,
-    groups: shape.groups,
-    partitions: shape.partitions ?? capabilities.defaultPartitions,
-    lanes: shape.lanes,
-  };
 }

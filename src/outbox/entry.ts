@@ -1,7 +1,8 @@
 import { partitionOf } from '../partition.ts';
 import type { OutboxAddOptions, OutboxEntry } from '../port.ts';
 import { checkAddOptions, prepare } from '../publish/prepare.ts';
-import { shapeOf, type Topic } from '../topic.ts';
+import { shapeOf } from '../shape.ts';
+import type { Topic } from '../topic.ts';
 
 /** The relay's units of ownership. A constant of the schema: changing it would send a key to another shard. */
 export const OUTBOX_SHARDS = 64;

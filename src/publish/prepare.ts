@@ -4,7 +4,8 @@ import { HoldfastError } from '../errors.ts';
 import { checkHeaders, checkId, checkKey, newId, noHeaders } from '../message.ts';
 import { anything, type Check, checkOptions, durationMs, oneOf, positiveMs } from '../options.ts';
 import type { Headers, OutboxAddOptions, Priority } from '../port.ts';
-import { groupsOf, hasLanes, type Topic } from '../topic.ts';
+import { groupsOf, hasLanes } from '../shape.ts';
+import type { Topic } from '../topic.ts';
 import { DEFAULT_MAX_BYTES, encode } from './encode.ts';
 import { validate } from './validate.ts';
 
@@ -48,9 +49,9 @@ export function prepare(
 
 function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, maxBytes: number): Prepared {
   const { body, contentType } = encode(topic.name, topic.options.codec, payload, topic.options.maxBytes ?? maxBytes);
-  const key = options.key ?? topic.options.key?.(payload);
+  const key = options.key === undefined ? topic.options.key?.(payload) : options.key;
   if (key !== undefined) checkKey(key);
-  const dedupeKey = options.dedupeKey ?? topic.options.dedupeKey?.(payload);
+  const dedupeKey = options.dedupeKey === undefined ? topic.options.dedupeKey?.(payload) : options.dedupeKey;
   if (dedupeKey !== undefined) checkId('dedupeKey', dedupeKey);
   if (options.id !== undefined) checkId('id', options.id);
   const ordered = isOrdered(topic);
