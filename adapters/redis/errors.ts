@@ -28,10 +28,10 @@ const socketCodes = new Set([
 ]);
 const clientMessages = [
   'Connection is closed',
+  "Stream isn't writeable",
   'Command timed out',
   'Socket timeout',
   'Command aborted',
-  'not connected',
 ];
 
 export function adapterError(
@@ -51,6 +51,8 @@ export function notConnected(): Error {
 export function notDurable(detail: string): Error {
   return Object.assign(new Error(detail), { code: 'NOT_DURABLE' });
 }
+
+export const isNotDurable = (error: unknown): boolean => codeOf(error) === 'NOT_DURABLE';
 
 /** A copy without the command's arguments, which ioredis attaches: they hold passwords and bodies. */
 export function plain(error: unknown): Error {

@@ -6,7 +6,7 @@ import { startMover } from './delays.ts';
 import { durable } from './durable.ts';
 import { newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf, streamSuffix } from './keys.ts';
-import { settleThroughOutages } from './outages.ts';
+import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
 import { type Handle, settleEntries } from './settle.ts';
 import { fetchStreams, type Held, heartbeat, leaveShards, releaseShard, shardConsumer } from './shards.ts';
@@ -196,7 +196,7 @@ export async function consumeOrdered(
 
   return {
     async settle(batch: readonly Settlement[]) {
-      const outcomes = await settleThroughOutages(control, ttlMs, batch.length, async (client) => {
+      const outcomes = await settleThroughOutages(control, settlePatienceMs, batch.length, async (client) => {
         const settled = await settleEntries(client, base, shardConsumer, batch);
         await durable(client, settings.durability);
         return settled;

@@ -2,7 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { SettleOutcome } from '../../src/port.ts';
 import type { Link } from './connection.ts';
-import { isTransient, neverSent } from './errors.ts';
+import { isNotDurable, isTransient, neverSent } from './errors.ts';
+
+/** How long a settlement waits for the server to come back. A lease that ends meanwhile makes it stale, not wrong. */
+export const settlePatienceMs = 30_000;
 
 /**
  * Settles over lost connections: each script settles an entry once, so sending it again is safe. Never rejects.
@@ -23,7 +26,7 @@ export async function settleThroughOutages(
       return doubtful ? outcomes.map((outcome) => (outcome === 'stale' ? 'unknown' : outcome)) : outcomes;
     } catch (error) {
       doubtful ||= !neverSent(error);
-      if (link.closed || !isTransient(error) || performance.now() >= until) break;
+      if (link.closed || isNotDurable(error) || !isTransient(error) || performance.now() >= until) break;
       await sleep(20);
     }
   }

@@ -64,6 +64,10 @@ for i, message in ipairs(batch) do
         reply = redis.pcall('XADD', group[1] .. ':' .. stream, '*', unpack(fields))
       end
       if type(reply) == 'table' and reply.err then
+        -- The server takes no writes at all (OOM, READONLY …): it said so at the first.
+        if not answer and #fresh == 0 and not string.find(reply.err, '^WRONGTYPE') and not string.find(reply.err, '^ERR') then
+          return reply
+        end
         answer = (answer and '?' or '!') .. reply.err
         break
       end

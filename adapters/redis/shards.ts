@@ -47,7 +47,9 @@ for n = 0, partitions - 1 do
     else
       answer = 'lost'
     end
-  elseif owner == me and redis.call('SET', lease, me, 'NX', 'PX', ttl) then
+  -- A lease that is ours without our knowing was taken in a reply that never arrived.
+  elseif owner == me and (redis.call('GET', lease) == me or redis.call('SET', lease, me, 'NX', 'PX', ttl)) then
+    redis.call('PEXPIRE', lease, ttl)
     for lane in string.gmatch(ARGV[4], '[^,]+') do
       redis.pcall('XGROUP', 'CREATE', base .. ':' .. lane .. ':' .. shard, 'g', '0', 'MKSTREAM')
     end

@@ -8,7 +8,7 @@ import { durable } from './durable.ts';
 import { messageOf } from './errors.ts';
 import { type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf } from './keys.ts';
-import { settleThroughOutages } from './outages.ts';
+import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
 import { allowWhenFull, run, type Script } from './scripts.ts';
 import { extendEntries, type Handle, settleEntries } from './settle.ts';
@@ -80,7 +80,7 @@ export async function consumeUnordered(
   function giveBack(stream: Stream, deliveries: readonly Delivery[]): void {
     for (const { handle } of deliveries) stream.inFlight.delete((handle as Handle).entryId);
     const back = deliveries.map((delivery): Settlement => ({ kind: 'give-back', delivery }));
-    void settle(back, leaseMs).then(() => {
+    void settle(back, settlePatienceMs).then(() => {
       claimAt = 0;
     });
   }
@@ -168,7 +168,8 @@ export async function consumeUnordered(
     mover.stop();
     const left = streams.flatMap(({ inFlight }) => [...inFlight.values()]);
     const back = left.map((delivery): Settlement => ({ kind: 'give-back', delivery }));
-    if (back.length > 0) await settle(back, settings.commandTimeoutMs);
+    // With no connection now, the lease's end gives them back.
+    if (back.length > 0) await settle(back, 1_000);
     for (const { inFlight } of streams) inFlight.clear();
     await control.use((client) => run(client, reapScript, base, [consumer, 2 ** 52, ...suffixes])).catch(() => {});
     reader.link.close();
@@ -176,7 +177,7 @@ export async function consumeUnordered(
 
   return {
     async settle(batch) {
-      const outcomes = await settle(batch, Math.min(leaseMs, 30_000));
+      const outcomes = await settle(batch, settlePatienceMs);
       for (const settlement of batch) {
         const { suffix, entryId } = settlement.delivery.handle as Handle;
         const stream = streams.find((one) => one.suffix === suffix);
