@@ -5,7 +5,11 @@ export type Warn = (code: string, detail: string) => void;
 const AGAIN_AFTER_MS = 10_000;
 const MOST_REMEMBERED = 200;
 /** Said of things that we do on purpose. */
-const expected = ['Limiting retries for the idempotent producer', 'KafkaJS v2.0.0 switched default partitioner'];
+const expected = [
+  'closed by this client',
+  'Limiting retries for the idempotent producer',
+  'KafkaJS v2.0.0 switched default partitioner',
+];
 
 /** kafkajs's warnings and errors as warning events, each at most once in ten seconds. Nothing is printed. */
 export function logger(warn: Warn): logCreator {

@@ -27,8 +27,11 @@ export async function kafkajsProducer(parts: ProducerParts): Promise<KafkaProduc
   const producer = kafka.producer({
     idempotent: true,
     allowAutoTopicCreation: false,
-    // Never asked: every message names its partition.
-    createPartitioner: () => () => 0,
+    // Only kafkajs's own partitioners look at the partition that a message names.
+    createPartitioner:
+      () =>
+      ({ message }) =>
+        message.partition!,
   });
   try {
     await producer.connect();
