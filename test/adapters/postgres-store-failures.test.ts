@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import pg from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
 import { postgresStore } from '../../adapters/postgres/index.ts';
@@ -116,7 +115,7 @@ describe('postgres store: what may go wrong', () => {
     withStore(async ({ store, pool }) => {
       await added(store, topicOf(), { id: 'a' });
       const { rows } = await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-      const noticed = once(pool, 'remove');
+      const noticed = new Promise<unknown>((resolve) => pool.once('remove', resolve));
       await kill(rows[0]!.pid);
       await noticed;
       expect((await readAll(store)).ids).toEqual(['a']);
