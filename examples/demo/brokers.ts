@@ -10,7 +10,7 @@ export async function adapterOf({ broker, brokerUrl }: Setup): Promise<BrokerAda
     case 'rabbitmq':
       return (await import('holdfast/rabbitmq')).rabbitmq({ url: brokerUrl });
     case 'kafka':
-      return (await import('holdfast/kafka')).kafka({ brokers: brokerUrl });
+      return (await import('holdfast/kafka')).kafka({ brokers: brokerUrl, sessionTimeoutMs: 6_000 });
     case 'redis':
       return (await import('holdfast/redis')).redis({ url: brokerUrl });
   }

@@ -2,8 +2,23 @@
 
 import type { Evidence } from './evidence.ts';
 import type { Entry } from './ledger-file.ts';
-import { alwaysFails, type Flight, type GroupName, groups, idOf, seqOf } from './topics.ts';
+import { alwaysFails, type Flight, type GroupName, idOf, seqOf } from './topics.ts';
 import { differences, totalsOf } from './totals.ts';
+
+/** Messages of one group, each counted once. */
+export interface GroupCount {
+  readonly handled: number;
+  /** Among its dead letters, by reason. */
+  readonly dead: ReadonlyMap<string, number>;
+  /** Further copies of them: where a broker cannot move in one step, a consumer that is killed amid the move leaves one. */
+  readonly deadTwice: number;
+  /** Given to it more than once; without those whose handler always fails, which are retried on purpose. */
+  readonly redelivered: number;
+  /** Neither handled nor dead. */
+  readonly lost: number;
+  /** Handled or dead without reason: never sent; dead though its handler never fails; dead, yet handled. */
+  readonly unexpected: number;
+}
 
 export interface Ledger {
   /** Flights whose transaction was begun. */
@@ -11,58 +26,69 @@ export interface Ledger {
   /** Flights whose transaction was committed. */
   readonly accepted: number;
   readonly poisoned: number;
-  /** Messages of each group that were handled, each counted once. */
-  readonly handled: Readonly<Record<GroupName, number>>;
-  /** Dead letters by `<group> <reason>`. */
-  readonly dead: ReadonlyMap<string, number>;
-  /** Messages that a group was given more than once; not those whose handler always fails, which are retried on purpose. */
-  readonly redelivered: number;
+  readonly groups: Readonly<Record<GroupName, GroupCount>>;
   /** Deliveries that the inbox refused, their effect being there already. */
   readonly duplicatesStopped: number;
   /** Refusals for which there is no first effect or no second delivery to be found. */
   readonly duplicatesUnexplained: number;
   /** Effects beyond the first of each message. */
   readonly doubled: number;
-  /** Messages that a group neither handled nor has among its dead letters. */
-  readonly lost: number;
   /** Flights that the board first saw after a later one of the same airport. */
   readonly inverted: number;
-  /** Handled or dead without reason: never accepted, or dead though its handler never fails, or dead and handled, or dead twice. */
-  readonly unexpected: number;
   /** Airports whose totals differ from the file's. */
   readonly totalsDiffer: number;
-  /** What each process that killed itself held. */
+  /** What a process that killed itself held, by crash point. */
   readonly killed: ReadonlyMap<string, number>;
 }
 
 export function countLedger(evidence: Evidence, flights: readonly Flight[]): Ledger {
   const { entries, accepted, effects, letters } = evidence;
-  const poison = new Set(entries.flatMap((entry) => (entry.event === 'poisoned' ? [entry.id] : [])));
+  const effected = new Set(effects);
   const board = firstHandlings(entries);
-  const handled = { delays: new Set(effects), board: new Set(board) };
-  const dead = { delays: letters.delays.map(({ id }) => id), board: letters.board.map(({ id }) => id) };
-  const deliveries = { delays: deliveriesTo(entries, 'delays'), board: deliveriesTo(entries, 'board') };
+  const deliveries = deliveriesTo('delays', entries);
   const refused = entries.flatMap((entry) => (entry.event === 'duplicate' ? [entry.id] : []));
-  const stopped = refused.filter((id) => handled.delays.has(id) && (deliveries.delays.get(id) ?? 0) > 1);
-  const sum = (count: (group: GroupName) => number): number => count('delays') + count('board');
-  const surviving = flights.filter(({ seq }) => accepted.has(idOf(seq)) && !dead.delays.includes(idOf(seq)));
+  const stopped = refused.filter((id) => effected.has(id) && (deliveries.get(id) ?? 0) > 1);
+  const buried = new Set(letters.delays.map(({ id }) => id));
+  const surviving = flights.filter(({ seq }) => accepted.has(idOf(seq)) && !buried.has(idOf(seq)));
   return {
     written: entries.filter(({ event }) => event === 'begin').length,
     accepted: accepted.size,
-    poisoned: poison.size,
-    handled: { delays: handled.delays.size, board: handled.board.size },
-    dead: byReason(letters),
-    redelivered: sum((group) => repeated(deliveries[group])),
+    poisoned: poisonOf(entries).size,
+    groups: {
+      delays: countGroup('delays', effected, evidence),
+      board: countGroup('board', new Set(board), evidence),
+    },
     duplicatesStopped: stopped.length,
     duplicatesUnexplained: refused.length - stopped.length,
-    doubled: effects.length - handled.delays.size,
-    lost: sum((group) => missing([accepted, poison], [handled[group], new Set(dead[group])])),
+    doubled: effects.length - effected.size,
     inverted: inversions(board, flights),
-    unexpected: sum((group) => unexpected(group, handled[group], dead[group], accepted, poison)),
     totalsDiffer: differences(totalsOf(surviving), evidence.totals),
     killed: new Map(entries.flatMap((entry) => (entry.event === 'killed' ? [[entry.point, entry.held]] : []))),
   };
 }
+
+function countGroup(group: GroupName, handled: ReadonlySet<string>, evidence: Evidence): GroupCount {
+  const { entries, accepted, letters } = evidence;
+  const poison = poisonOf(entries);
+  const dead = new Map(letters[group].map(({ id, reason }) => [id, reason]));
+  const mayDie = (id: string): boolean =>
+    poison.has(id) || (group === 'delays' && accepted.has(id) && failsByDesign(id));
+  const repeated = [...deliveriesTo(group, entries)].filter(([id, times]) => times > 1 && !failsByDesign(id));
+  const wronglyDead = [...dead.keys()].filter((id) => !mayDie(id) || handled.has(id));
+  return {
+    handled: handled.size,
+    dead: tally(dead.values()),
+    deadTwice: letters[group].length - dead.size,
+    redelivered: repeated.length,
+    lost: [...accepted, ...poison].filter((id) => !handled.has(id) && !dead.has(id)).length,
+    unexpected: wronglyDead.length + [...handled].filter((id) => !accepted.has(id)).length,
+  };
+}
+
+const failsByDesign = (id: string): boolean => alwaysFails(seqOf(id) ?? 0);
+
+const poisonOf = (entries: readonly Entry[]): ReadonlySet<string> =>
+  new Set(entries.flatMap((entry) => (entry.event === 'poisoned' ? [entry.id] : [])));
 
 /** What the board handled, in the order of first handlings over all of its processes. */
 function firstHandlings(entries: readonly Entry[]): readonly string[] {
@@ -77,52 +103,18 @@ function inversions(handlings: readonly string[], flights: readonly Flight[]): n
   for (const id of handlings) {
     const flight = flights[seqOf(id) ?? -1];
     if (flight === undefined) continue;
-    const { seq, origin } = flight;
-    if (seq < (latest.get(origin) ?? -1)) inverted += 1;
-    else latest.set(origin, seq);
+    if (flight.seq < (latest.get(flight.origin) ?? -1)) inverted += 1;
+    else latest.set(flight.origin, flight.seq);
   }
   return inverted;
 }
 
-function deliveriesTo(entries: readonly Entry[], group: GroupName): ReadonlyMap<string, number> {
-  const deliveries = new Map<string, number>();
-  for (const entry of entries) {
-    if (entry.event !== 'delivered' || entry.group !== group) continue;
-    for (const id of entry.ids) deliveries.set(id, (deliveries.get(id) ?? 0) + 1);
-  }
-  return deliveries;
+function deliveriesTo(group: GroupName, entries: readonly Entry[]): ReadonlyMap<string, number> {
+  return tally(entries.flatMap((entry) => (entry.event === 'delivered' && entry.group === group ? entry.ids : [])));
 }
 
-const repeated = (deliveries: ReadonlyMap<string, number>): number =>
-  [...deliveries].filter(([id, times]) => times > 1 && !failsByDesign(id)).length;
-
-const failsByDesign = (id: string): boolean => alwaysFails(seqOf(id) ?? 0);
-
-function missing(all: readonly ReadonlySet<string>[], found: readonly ReadonlySet<string>[]): number {
-  return all.flatMap((ids) => [...ids]).filter((id) => !found.some((ids) => ids.has(id))).length;
-}
-
-function unexpected(
-  group: GroupName,
-  handled: ReadonlySet<string>,
-  dead: readonly string[],
-  accepted: ReadonlySet<string>,
-  poison: ReadonlySet<string>,
-): number {
-  const mayDie = (id: string): boolean =>
-    poison.has(id) || (group === 'delays' && accepted.has(id) && failsByDesign(id));
-  const once = new Set(dead);
-  const wrongly = [...once].filter((id) => !mayDie(id) || handled.has(id)).length;
-  return wrongly + (dead.length - once.size) + [...handled].filter((id) => !accepted.has(id)).length;
-}
-
-function byReason(letters: Evidence['letters']): ReadonlyMap<string, number> {
+function tally(names: Iterable<string>): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
-  for (const group of groups) {
-    for (const { reason } of letters[group]) {
-      const name = `${group} ${reason}`;
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-  }
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
   return counts;
 }

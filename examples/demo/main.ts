@@ -15,7 +15,7 @@ import { type Progress, showProgress } from './progress.ts';
 import { WRITERS } from './setup.ts';
 import { openStage, type Stage } from './stage.ts';
 import type { Flight } from './topics.ts';
-import { CONSUMER_DIES_AT, failuresOf, linesOf, RELAY_DIES_AT } from './verdict.ts';
+import { CONSUMER_DIES_AT, failuresOf, linesOf, lostOf, RELAY_DIES_AT } from './verdict.ts';
 
 const LOOK_MS = 500;
 
@@ -83,7 +83,7 @@ function atRest(run: Run): () => Promise<boolean> {
       before = events;
       return false;
     }
-    return (await takeLedger(run)).lost === 0;
+    return lostOf(await takeLedger(run)) === 0;
   };
 }
 
