@@ -1,9 +1,9 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 /** Names in test/adapters of what `npm test -- --only memory,redis` may leave out; see test/run.ts. */
 const excluded = (process.env.HOLDFAST_TEST_EXCLUDE ?? '').split(',').filter((pattern) => pattern !== '');
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   // `holdfast` and its subpaths mean the sources, in this process and in the workers.
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
@@ -17,3 +17,5 @@ export default defineConfig({
     hookTimeout: 120_000,
   },
 });
+
+export default config;

@@ -1,0 +1,55 @@
+import { batchCases } from './batch-cases.ts';
+import { capabilityCases } from './capability-cases.ts';
+import { closeCases } from './close-cases.ts';
+import { consumeCases } from './consume-cases.ts';
+import { deadLetterCases } from './dead-letter-cases.ts';
+import { deadlineCases } from './deadline-cases.ts';
+import { deathCases } from './death-cases.ts';
+import { delayCases } from './delay-cases.ts';
+import { expiryCases } from './expiry-cases.ts';
+import { groupCases } from './group-cases.ts';
+import { onceCases } from './once-cases.ts';
+import type { BrokerSuiteOptions, Suite } from './options.ts';
+import { orderCases } from './order-cases.ts';
+import { priorityCases } from './priority-cases.ts';
+import { publishCases } from './publish-cases.ts';
+import { replayCases } from './replay-cases.ts';
+import { restartCases } from './restart-cases.ts';
+import { retryCases } from './retry-cases.ts';
+import { stateCases } from './state-cases.ts';
+import { inWorld } from './world.ts';
+
+/**
+ * All that holdfast promises of a broker, through `connect`, as tests of the given runner.
+ *
+ * Each case works on topics of its own and closes what it opens. Where a capability is missing, the case of it tests the
+ * fallback or the refusal instead.
+ */
+export function brokerSuite(options: BrokerSuiteOptions): void {
+  const suite: Suite = {
+    ...options,
+    case: (title, run, timeoutMs) =>
+      void options.it(`${options.name}: ${title}`, () => inWorld(options, run), timeoutMs),
+  };
+  const families = [
+    capabilityCases,
+    publishCases,
+    delayCases,
+    consumeCases,
+    groupCases,
+    retryCases,
+    deadlineCases,
+    deadLetterCases,
+    replayCases,
+    expiryCases,
+    onceCases,
+    batchCases,
+    priorityCases,
+    orderCases,
+    closeCases,
+    deathCases,
+    stateCases,
+    restartCases,
+  ];
+  for (const register of families) register(suite);
+}

@@ -1,0 +1,89 @@
+/**
+ * A client in a process of its own, to be killed: started by `victim.ts`, told what to do by JSON lines on stdin, says
+ * what happens by JSON lines on stdout.
+ */
+
+import { writeSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { connect } from '../../src/connect.ts';
+import { isHoldfastError } from '../../src/errors.ts';
+import type { BrokerAdapter } from '../../src/port.ts';
+import { adapterFromUrl } from '../../src/schemes.ts';
+import { type Handling, handlingOf, type Order } from './ledger.ts';
+import { type ConsumeScript, type HandlerScript, scriptedHandler, scriptedTopic, type TopicScript } from './script.ts';
+
+export type Command =
+  | {
+      readonly do: 'consume';
+      readonly topic: TopicScript;
+      readonly options: ConsumeScript;
+      readonly handler: HandlerScript;
+    }
+  /** Publishes without waiting, ids `id-<n>`, and says of each whether it was confirmed. */
+  | { readonly do: 'publish'; readonly topic: TopicScript; readonly orders: readonly Order[]; readonly prefix: string }
+  | { readonly do: 'replay'; readonly topic: TopicScript; readonly group: string; readonly ratePerSecond: number }
+  | { readonly do: 'close' };
+
+export type Told =
+  | { readonly tell: 'ready' | 'consuming' | 'replayed' | 'closed' }
+  | { readonly tell: 'started' | 'handled'; readonly handling: Handling }
+  | { readonly tell: 'confirmed'; readonly id: string }
+  | { readonly tell: 'refused'; readonly id: string; readonly outcome: string }
+  | { readonly tell: 'error'; readonly error: string };
+
+const [url, module, by] = process.argv.slice(2) as [string, string, string];
+
+/** Written before it returns, so that what a handler told before a kill is told. */
+function tell(told: Told): void {
+  writeSync(1, `${JSON.stringify(told)}\n`);
+}
+
+async function makeAdapter(): Promise<BrokerAdapter> {
+  if (module === '') return adapterFromUrl(url);
+  const { adapter } = (await import(module)) as { adapter(url: string): BrokerAdapter };
+  return adapter(url);
+}
+
+const client = await connect({ adapter: await makeAdapter(), source: 'conformance' });
+client.on('error', ({ during, error }) => tell({ tell: 'error', error: `${during}: ${String(error)}` }));
+
+async function obey(command: Command): Promise<void> {
+  switch (command.do) {
+    case 'consume': {
+      const handler = scriptedHandler(command.handler, (what, message) =>
+        tell({ tell: what, handling: handlingOf(message, by) }),
+      );
+      await client.consume(scriptedTopic(command.topic), command.options, handler);
+      return tell({ tell: 'consuming' });
+    }
+    case 'publish': {
+      const topic = scriptedTopic(command.topic);
+      for (const order of command.orders) {
+        const id = `${command.prefix}${order.n}`;
+        client.publish(topic, order, { id }).then(
+          () => tell({ tell: 'confirmed', id }),
+          (error: unknown) =>
+            tell({ tell: 'refused', id, outcome: (isHoldfastError(error) ? error.outcome : undefined) ?? 'unknown' }),
+        );
+      }
+      return;
+    }
+    case 'replay':
+      await client
+        .deadLetters(scriptedTopic(command.topic), command.group)
+        .replay({ ratePerSecond: command.ratePerSecond });
+      return tell({ tell: 'replayed' });
+    case 'close':
+      await client.close();
+      tell({ tell: 'closed' });
+      process.exit(0);
+  }
+}
+
+const lines = createInterface({ input: process.stdin });
+lines.on('line', (line) => {
+  obey(JSON.parse(line) as Command).catch((error: unknown) => tell({ tell: 'error', error: String(error) }));
+});
+// Without whoever started us there is nothing to do.
+lines.on('close', () => process.exit(0));
+tell({ tell: 'ready' });

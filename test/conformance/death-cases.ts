@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { assertNoPhantom, assertOrder } from './ledger.ts';
+import type { Suite } from './options.ts';
+import { idsOf, publishKeyed } from './order-cases.ts';
+import { quick, scriptedTopic } from './script.ts';
+import { publishOrders } from './world.ts';
+
+/** What happens when a process is killed in the middle. */
+export function deathCases(suite: Suite): void {
+  suite.case('G3: what a consumer was handling when it was killed is handled by another', async (world) => {
+    const script = world.script();
+    const topic = scriptedTopic(script);
+    const client = await world.client();
+    const victim = await world.victim('dies');
+    await victim.consume(script, { ...quick('g'), concurrency: 5 }, { holdFrom: 10 });
+    const ids = await publishOrders(client, topic, 30);
+    await victim.started.when(
+      () => 'five calls that hang',
+      () => victim.started.entries.filter(({ n }) => n >= 10).length >= 5,
+    );
+    await victim.kill();
+    const { handled } = await world.consume(client, topic, quick('g'));
+    const unhandled = ids.filter((id) => !victim.handled.ids().has(id));
+    assert.ok(unhandled.length >= 20);
+    await handled.all(unhandled);
+    assertNoPhantom(handled, ids);
+    assert.deepEqual(
+      handled.of(unhandled[0]!).map(({ attempt }) => attempt),
+      [1],
+    );
+  });
+
+  suite.case('G3: a consumer that lives takes over from one that is killed, without being asked', async (world) => {
+    const script = world.script({ partitions: 4 });
+    const topic = scriptedTopic(script);
+    const client = await world.client();
+    const { handled } = await world.consume(client, topic, { ...quick('g'), concurrency: 2 });
+    const victim = await world.victim('dies');
+    await victim.consume(script, { ...quick('g'), concurrency: 2, prefetch: 4 }, { holdFrom: 0 });
+    const ids: string[] = [];
+    // Until the victim has its share.
+    while (victim.started.entries.length === 0) {
+      assert.ok(ids.length < 2_000, 'the victim got nothing');
+      ids.push(...(await publishOrders(client, topic, 10, { from: ids.length })));
+      await victim.started.count(1, 250).catch(() => undefined);
+    }
+    await victim.kill();
+    await handled.all(ids);
+    assertNoPhantom(handled, ids);
+  });
+
+  suite.case(
+    'G1, G2: what a killed publisher was told is confirmed is handled, and nothing else than what it published',
+    async (world) => {
+      const script = world.script();
+      const topic = scriptedTopic(script);
+      const client = await world.client();
+      const victim = await world.victim('dies');
+      const orders = Array.from({ length: 3_000 }, (_, n) => ({ n }));
+      victim.publish(script, orders, 'm-');
+      await victimConfirms(victim, 50);
+      await victim.kill();
+      const confirmed = [...victim.confirmed];
+      const { handled } = await world.consume(client, topic, { ...quick('g'), concurrency: 50 });
+      await handled.all(confirmed);
+      assertNoPhantom(
+        handled,
+        orders.map(({ n }) => `m-${n}`),
+      );
+    },
+  );
+
+  if (suite.capabilities.order !== 'none') {
+    suite.case(
+      'G5: a killed consumer’s keys go on in order elsewhere, from the message that it was handling',
+      async (world) => {
+        const script = world.script({ groups: { g: 'key' }, partitions: 2 });
+        const topic = scriptedTopic(script);
+        const client = await world.client();
+        const victim = await world.victim('dies');
+        await victim.consume(script, { ...quick('g'), concurrency: 6 }, { holdFrom: 4 });
+        const keys = await publishKeyed(client, topic, ['a', 'b', 'c', 'd'], 12);
+        await victim.started.when(
+          () => 'each key at its fifth message',
+          () => victim.started.entries.filter(({ n }) => n === 4).length === 4,
+        );
+        await victim.kill();
+        const { handled } = await world.consume(client, topic, quick('g'));
+        const rest = new Map([...keys].map(([key, ns]) => [key, ns.filter((n) => n >= 4)]));
+        await handled.all(idsOf(rest));
+        assertOrder([...victim.handled.entries, ...handled.entries], keys);
+      },
+    );
+  }
+}
+
+async function victimConfirms(victim: { readonly confirmed: ReadonlySet<string> }, count: number): Promise<void> {
+  const { until } = await import('./until.ts');
+  await until(`${count} publishes of the victim are confirmed`, () => victim.confirmed.size >= count);
+}

@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Handler } from '../../src/client.ts';
+import type { ConsumeOptions } from '../../src/consume/options.ts';
+import { defineTopic, type Topic } from '../../src/topic.ts';
+import type { Order } from './ledger.ts';
+
+/** A topic of orders as plain data, so that a child process can define the same. */
+export interface TopicScript {
+  readonly name: string;
+  /** Names of groups, those that are ordered with a `'key'`. */
+  readonly groups: Readonly<Record<string, 'key' | 'none'>>;
+  readonly partitions?: number;
+  readonly lanes?: boolean;
+}
+
+export function scriptedTopic({ name, groups, partitions, lanes }: TopicScript): Topic<Order> {
+  return defineTopic<Order>(name, {
+    key: ({ key, n }) => key ?? `no-${n}`,
+    groups: Object.fromEntries(Object.entries(groups).map(([group, order]) => [group, { order }])),
+    ...(partitions === undefined ? {} : { partitions }),
+    ...(lanes === true ? { priority: 'normal' as const } : {}),
+  });
+}
+
+/** What a handler does, as plain data. */
+export interface HandlerScript {
+  /** Calls for these messages never end. */
+  readonly holdFrom?: number;
+  /** Fails while the attempt is at most this. */
+  readonly failUntil?: number;
+  /** Takes up to this long, at random. */
+  readonly upToMs?: number;
+}
+
+/** Calls `started` before, and `handled` as the last thing before it returns. */
+export function scriptedHandler(
+  { holdFrom, failUntil, upToMs }: HandlerScript,
+  note: (what: 'started' | 'handled', message: Parameters<Handler<Order, undefined>>[0]) => void,
+): Handler<Order, undefined> {
+  return async (message) => {
+    note('started', message);
+    if (holdFrom !== undefined && message.payload.n >= holdFrom) await new Promise<never>(() => undefined);
+    if (upToMs !== undefined) await sleep(Math.random() * upToMs);
+    if (failUntil !== undefined && message.attempt <= failUntil) throw new Error('fails as scripted');
+    note('handled', message);
+  };
+}
+
+/** Options of consume that are plain data. */
+export type ConsumeScript = Pick<ConsumeOptions, 'group' | 'concurrency' | 'prefetch' | 'timeoutMs' | 'leaseMs'> & {
+  readonly retry?: {
+    readonly immediate?: { readonly retries: number; readonly firstMs?: number };
+    readonly delays?: readonly number[];
+  };
+};
+
+/** Fails once, is retried at once at most `retries` times and then after each of `delays`; leases are short. */
+export function quick(
+  group: string,
+  retries = 0,
+  delays: readonly number[] = [],
+): ConsumeScript & { readonly leaseMs: number } {
+  return { group, leaseMs: 1_500, retry: { immediate: { retries, firstMs: 1 }, delays } };
+}

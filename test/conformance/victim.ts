@@ -1,0 +1,146 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { connect } from '../../src/connect.ts';
+import type { Command, Told } from './child.ts';
+import { handlingOf, type Ledger, ledger, type Order } from './ledger.ts';
+import type { BrokerSuiteOptions } from './options.ts';
+import { type ConsumeScript, type HandlerScript, scriptedHandler, scriptedTopic, type TopicScript } from './script.ts';
+import { until } from './until.ts';
+
+/** A client that can die: a process of its own where the broker can be shared, else a client that crashes. */
+export interface Victim {
+  readonly name: string;
+  /** Calls of its handlers that began. */
+  readonly started: Ledger;
+  /** Calls of its handlers that ended well. */
+  readonly handled: Ledger;
+  readonly confirmed: ReadonlySet<string>;
+  consume(topic: TopicScript, options: ConsumeScript, handler?: HandlerScript): Promise<void>;
+  /** Publishes all at once and does not wait. */
+  publish(topic: TopicScript, orders: readonly Order[], prefix: string): void;
+  /** Replays a group's dead letters and does not wait. */
+  replay(topic: TopicScript, group: string, ratePerSecond: number): void;
+  /** SIGKILL; waits until it is gone. */
+  kill(): Promise<void>;
+  /** Closes its client in good order, and ends. */
+  close(): Promise<void>;
+}
+
+export async function makeVictim(suite: BrokerSuiteOptions, name: string): Promise<Victim> {
+  if (suite.capabilities.multiProcess) return childProcess(suite, name);
+  return inProcess(suite, name);
+}
+
+async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, name: string): Promise<Victim> {
+  if (setup === undefined) throw new TypeError(`brokerSuite "${suite}" needs "child": its adapter says multiProcess`);
+  // Beside this file: sources here, JavaScript in the published package.
+  const runsSources = import.meta.url.endsWith('.ts');
+  const file = fileURLToPath(new URL(runsSources ? './child.ts' : './child.js', import.meta.url));
+  const args = [...(runsSources ? ['-C', 'source'] : []), file, setup.url, setup.module ?? '', name];
+  const child = spawn(process.execPath, args, {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  const gone = once(child, 'close');
+  const [started, handled] = [ledger(), ledger()];
+  const confirmed = new Set<string>();
+  const told = new Set<Told['tell']>();
+  const errors: string[] = [];
+  let waiting: (() => void) | undefined;
+
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const event = JSON.parse(line) as Told;
+    told.add(event.tell);
+    if (event.tell === 'started') started.note(event.handling);
+    else if (event.tell === 'handled') handled.note(event.handling);
+    else if (event.tell === 'confirmed') confirmed.add(event.id);
+    else if (event.tell === 'error') errors.push(event.error);
+    waiting?.();
+  });
+  child.on('close', () => waiting?.());
+  child.stdin.on('error', () => undefined);
+
+  const isGone = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  async function hear(tell: Told['tell']): Promise<void> {
+    await until(
+      `process ${name} says "${tell}"${errors.map((error) => `\n  ${error}`).join('')}`,
+      () => told.has(tell) || isGone(),
+    );
+    if (!told.has(tell))
+      throw new Error(
+        `process ${name} ended before it said "${tell}"${errors.map((error) => `\n  ${error}`).join('')}`,
+      );
+  }
+  const send = (command: Command): void => void child.stdin.write(`${JSON.stringify(command)}\n`);
+
+  await hear('ready');
+  return {
+    name,
+    started,
+    handled,
+    confirmed,
+    async consume(topic, options, handler = {}) {
+      told.delete('consuming');
+      send({ do: 'consume', topic, options, handler });
+      await hear('consuming');
+    },
+    publish: (topic, orders, prefix) => send({ do: 'publish', topic, orders, prefix }),
+    replay: (topic, group, ratePerSecond) => send({ do: 'replay', topic, group, ratePerSecond }),
+    async kill() {
+      if (!isGone()) child.kill('SIGKILL');
+      await gone;
+    },
+    async close() {
+      send({ do: 'close' });
+      await gone;
+    },
+  };
+}
+
+async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptions, name: string): Promise<Victim> {
+  if (crash === undefined)
+    throw new TypeError(`brokerSuite "${suite}" needs "crash": its adapter says not multiProcess`);
+  const adapter = make();
+  const client = await connect({ adapter, source: 'conformance' });
+  const [started, handled] = [ledger(), ledger()];
+  const confirmed = new Set<string>();
+  let dead = false;
+  return {
+    name,
+    started,
+    handled,
+    confirmed,
+    async consume(topic, options, handler = {}) {
+      const run = scriptedHandler(handler, (what, message) => {
+        // The dead tell no tales, though in this process their code runs on.
+        if (!dead) (what === 'started' ? started : handled).note(handlingOf(message, name));
+      });
+      await client.consume(scriptedTopic(topic), options, run);
+    },
+    publish(topic, orders, prefix) {
+      for (const order of orders) {
+        const id = `${prefix}${order.n}`;
+        void client.publish(scriptedTopic(topic), order, { id }).then(
+          () => dead || confirmed.add(id),
+          () => undefined,
+        );
+      }
+    },
+    replay(topic, group, ratePerSecond) {
+      void client
+        .deadLetters(scriptedTopic(topic), group)
+        .replay({ ratePerSecond })
+        .catch(() => undefined);
+    },
+    async kill() {
+      dead = true;
+      crash(adapter);
+      void client.close({ drainMs: 0 });
+    },
+    async close() {
+      await client.close();
+    },
+  };
+}
