@@ -11,8 +11,8 @@ export interface Environment extends Omit<ConnectOptions, 'adapter'> {
   /** A URL, or a function that makes the adapter, so that only the chosen one is loaded. */
   readonly adapter: string | (() => BrokerAdapter | Promise<BrokerAdapter>);
   /** Makes the store whose outbox `holdfast relay` publishes. */
-  readonly store?: () => Store<never> | Promise<Store<never>>;
-  readonly relay?: Omit<RelayOptions<never>, 'client' | 'outbox'>;
+  readonly store?: () => Store<unknown> | Promise<Store<unknown>>;
+  readonly relay?: Omit<RelayOptions<unknown>, 'client' | 'outbox'>;
 }
 
 export interface Config {

@@ -15,6 +15,9 @@ export default defineConfig({
       relay: { leaseMs: 2_000 },
     },
     bare: { adapter: 'memory:' },
-    unreachable: { adapter: 'amqp://user:canary-secret@127.0.0.1:1', store: () => sqliteStore({ path: join(folder, 'other.db') }) },
+    unreachable: {
+      adapter: 'amqp://user:canary-secret@127.0.0.1:1',
+      store: () => sqliteStore({ path: join(folder, 'other.db') }),
+    },
   },
 });

@@ -32,7 +32,9 @@ interface Run {
 
 function holdfast(args: readonly string[], env: NodeJS.ProcessEnv = {}): Run {
   const { HOLDFAST_ENV: _, NODE_ENV: __, ...clean } = process.env;
-  const child = spawn(process.execPath, ['-C', 'source', main, ...args], { env: { ...clean, FIXTURE_FOLDER: folder, ...env } });
+  const child = spawn(process.execPath, ['-C', 'source', main, ...args], {
+    env: { ...clean, FIXTURE_FOLDER: folder, ...env },
+  });
   running.push(child);
   let output = '';
   const wake: (() => void)[] = [];
@@ -53,7 +55,9 @@ function holdfast(args: readonly string[], env: NodeJS.ProcessEnv = {}): Run {
         };
         wake.push(check);
         check();
-        void exit.then(() => (output.includes(text) ? resolve() : reject(new Error(`it never said "${text}":\n${output}`))));
+        void exit.then(() =>
+          output.includes(text) ? resolve() : reject(new Error(`it never said "${text}":\n${output}`)),
+        );
       }),
     exit,
   };
