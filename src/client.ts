@@ -131,6 +131,13 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     const prepared = preparing instanceof Promise ? await preparing : preparing;
     // Awaited only the first time, so that later publishes of one tick share a batch.
     const topology = topologies.known(topic) ?? (await topologies.declareTopic(topic, timeoutMs));
+    if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {
+      throw new HoldfastError(
+        'unsupported',
+        `${adapter.name} cannot delay a publish: leave out delayMs, or use another adapter`,
+        { outcome: 'not-sent' },
+      );
+    }
     return publisher.publish(route(prepared, topology, source, Date.now()), timeoutMs, options?.signal);
   }
 

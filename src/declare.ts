@@ -41,6 +41,7 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
   }
 
   async function declare(topology: Topology, timeoutMs: number): Promise<Topology> {
+    assertSupported(topology, adapter);
     const all = merged(topology);
     if (declared.get(all.topic) === all) return all;
     const name = JSON.stringify(all);
@@ -137,6 +138,26 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
       return { topology, ordered };
     },
   };
+}
+
+/** What a topic needs and the adapter cannot give, not even by emulation, is refused here: never silently weakened. */
+function assertSupported(topology: Topology, { name, capabilities }: BrokerAdapter): void {
+  const ordered = topology.groups.find((group) => group.ordered);
+  const lacking =
+    ordered !== undefined && capabilities.order === 'none'
+      ? `order by key, which its group "${ordered.name}" declares`
+      : topology.lanes && capabilities.priority === 'none'
+        ? 'priority lanes'
+        : undefined;
+  if (lacking !== undefined) {
+    throw new HoldfastError(
+      'unsupported',
+      `Topic "${topology.topic}" needs ${lacking}; ${name} has no such thing. Use another adapter, or define the topic without it`,
+      {
+        outcome: 'not-sent',
+      },
+    );
+  }
 }
 
 function assertSame(before: Topology, after: Topology): void {
