@@ -96,6 +96,8 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
         else if (ratePerSecond === undefined) replayed += settled(await store.replay(page, {}));
         else {
           for (const letter of page) {
+            // Also an abort that came while the last one was on its way.
+            filter.signal?.throwIfAborted();
             for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now()))
               await pause(ms, filter.signal);
             replayed += settled(await store.replay([letter], {}));
