@@ -74,7 +74,9 @@ export async function openLink(
   function again(failures: number): void {
     const delayMs = Math.min(1_000, 25 * 2 ** failures) * (0.5 + Math.random() / 2);
     timer = setTimeout(() => {
-      dial().catch(() => {
+      dial().catch((error) => {
+        // A password that was changed, say: it is worth telling, once.
+        if (isRefusal(error) && failures === 0) events.onDown?.(error);
         if (!closed) again(Math.min(failures + 1, 10));
       });
     }, delayMs);

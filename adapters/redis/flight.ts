@@ -76,6 +76,9 @@ export function newPauses(): Pauses {
 /** Lets a loop sleep until something changes. */
 export interface Alarm {
   ring(): void;
+  /** Whether it rang since the last `reset` or wait. */
+  readonly rung: boolean;
+  reset(): void;
   /** Resolves at the next ring, at once if it rang since the last wait, or after `limitMs`. */
   wait(limitMs: number): Promise<void>;
 }
@@ -83,6 +86,12 @@ export function newAlarm(): Alarm {
   let rung = false;
   let wake: (() => void) | undefined;
   return {
+    get rung() {
+      return rung;
+    },
+    reset() {
+      rung = false;
+    },
     ring() {
       rung = true;
       wake?.();

@@ -3,7 +3,7 @@ import { backlogOf } from './backlog.ts';
 import { type Link, openLink, type RedisClass } from './connection.ts';
 import { subscribe } from './consume.ts';
 import { deadLetterStore } from './dead-letters.ts';
-import { adapterError, isTransient, messageOf, notConnected, plain } from './errors.ts';
+import { adapterError, isTransient, messageOf, notConnected } from './errors.ts';
 import { checkServer, inspectServer, serverChecks } from './health.ts';
 import { groupKey, streamSuffixes } from './keys.ts';
 import { type RedisOptions, type Settings, settingsOf } from './options.ts';
@@ -62,7 +62,7 @@ export function redis(options: RedisOptions): BrokerAdapter {
           },
           (error) => {
             publisher = undefined;
-            throw Object.assign(notConnected(), { cause: plain(error) });
+            throw error;
           },
         );
         return publisher;
@@ -159,7 +159,7 @@ function capabilitiesOf({ durability }: Settings): Capabilities {
     backlog: ['ready', 'inFlight', 'delayed', 'dead', 'oldestAgeMs'],
     defaultPartitions: 1,
     stablePositions: true,
-    maxBodyBytes: 512 * 1024 * 1024,
+    maxBodyBytes: 128 * 1024 * 1024,
     flow: { batchMessages: 512, batchBytes: 1024 * 1024, window: 3, exclusive: 'partition' },
   };
 }

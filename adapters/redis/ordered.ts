@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import type { Receive, Settlement, Source, Subscription } from '../../src/port.ts';
+import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
 import { durable } from './durable.ts';
@@ -60,6 +60,12 @@ export async function consumeOrdered(
     reader.interrupt();
   }
 
+  const streamOf = ({ streams }: Shard, { lane }: Delivery): Stream => streams.find((one) => one.lane === lane)!;
+  function rewindBefore(delivery: Delivery): void {
+    const held = shards.get(delivery.shard);
+    if (held?.epoch === delivery.epoch) held.rewind.add(streamOf(held, delivery));
+  }
+
   function take(shard: number, token: string, renewedAt: number): void {
     const streams = lanes.map((lane) => newStream(base, streamSuffix(lane, shard), lane, shard));
     for (const stream of streams) stream.catchUp = true;
@@ -85,7 +91,6 @@ export async function consumeOrdered(
 
   async function tick(): Promise<void> {
     const now = performance.now();
-    for (const held of shards.values()) if (now - held.renewedAt > ttlMs) lose(held);
     const asked = [...shards.values()];
     const renew = now - renewedAt >= ttlMs / 3;
     const me = { consumer, ttlMs, partitions: topology.partitions, lanes, renew };
@@ -104,6 +109,9 @@ export async function consumeOrdered(
     }
   }
   function beat(): void {
+    // Before the server's clock can end the lease, and however long an answer takes: nobody else has it yet.
+    const surely = performance.now() - ttlMs * 0.8;
+    for (const held of shards.values()) if (held.renewedAt < surely) lose(held);
     if (ticking || stopping) return;
     ticking = tick()
       .catch(() => {})
@@ -132,6 +140,7 @@ export async function consumeOrdered(
   }
 
   async function turn(client: Redis): Promise<void> {
+    alarm.reset();
     const asked = open();
     if (asked.length === 0) return await alarm.wait(1_000);
     const answers = await fetchStreams(client, base, asked);
@@ -144,8 +153,8 @@ export async function consumeOrdered(
         continue;
       }
       const { entries, returned } = answer;
-      if (entries.length > 0 && pauses.has(stream.lane)) {
-        // They were on their way when the lane was paused: they are read again when it is resumed.
+      if (entries.length > 0 && (pauses.has(stream.lane) || held.rewind.has(stream))) {
+        // They were on their way when the lane was paused, or what comes before them was given back: they come later.
         stream.catchUp = true;
         continue;
       }
@@ -160,7 +169,7 @@ export async function consumeOrdered(
         held.takenOver.delete(stream);
       }
     }
-    if (!quiet || stopping || open().length !== asked.length) return;
+    if (!quiet || stopping || alarm.rung) return;
     // Only to be woken: what is there is read by the next turn, under its token.
     const keys = asked.map(({ stream }) => stream.key);
     const after = answers.map((answer) => answer?.lastGiven || '0-0');
@@ -175,7 +184,7 @@ export async function consumeOrdered(
         await reader.link.use(turn);
       } catch {
         for (const { streams } of shards.values()) for (const stream of streams) stream.catchUp = true;
-        await sleep(20);
+        await sleep(50);
       }
     }
   }
@@ -196,6 +205,8 @@ export async function consumeOrdered(
 
   return {
     async settle(batch: readonly Settlement[]) {
+      // From now on nothing overtakes what is given back.
+      for (const { kind, delivery } of batch) if (kind === 'give-back') rewindBefore(delivery);
       const outcomes = await settleThroughOutages(control, settlePatienceMs, batch.length, async (client) => {
         const settled = await settleEntries(client, base, shardConsumer, batch);
         await durable(client, settings.durability);
@@ -203,14 +214,12 @@ export async function consumeOrdered(
       });
       for (const [index, settlement] of batch.entries()) {
         const { delivery, kind } = settlement;
-        const held = shards.get(delivery.shard);
         if (kind === 'retry') mover.nudge(settlement.delayMs);
+        const held = shards.get(delivery.shard);
         if (!held || held.epoch !== delivery.epoch) continue;
-        const { suffix, entryId } = delivery.handle as Handle;
-        const stream = held.streams.find((one) => one.suffix === suffix)!;
-        stream.inFlight.delete(entryId);
-        // It is still pending, or may be: it comes again, before anything that follows it.
-        if (kind === 'give-back' || outcomes[index] === 'unknown') held.rewind.add(stream);
+        // It may still be pending: then it comes again, before anything that follows it.
+        if (outcomes[index] === 'unknown') rewindBefore(delivery);
+        streamOf(held, delivery).inFlight.delete((delivery.handle as Handle).entryId);
         if (held.yieldBy !== undefined && idle(held)) await release(held);
       }
       changed();

@@ -166,7 +166,8 @@ function replyError(message: string): Error {
 
 /** A whole call that failed: refused before it ran, or nobody knows. */
 function failureOf(error: unknown): PublishOutcome {
-  const refused = neverSent(error) || (isReply(error) && (isTransient(error) || notBegun.test(String(error))));
+  const ours = (error as { adapterCode?: unknown } | null)?.adapterCode !== undefined;
+  const refused = ours || neverSent(error) || (isReply(error) && (isTransient(error) || notBegun.test(String(error))));
   return { kind: refused ? 'rejected' : 'unknown', error: plain(error) };
 }
 

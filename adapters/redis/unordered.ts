@@ -148,7 +148,7 @@ export async function consumeUnordered(
       } catch (error) {
         // The server lost the group (a restart without persistence, FLUSHALL): it begins again.
         if (messageOf(error).startsWith('NOGROUP')) await reader.link.use(ensure).catch(() => {});
-        await sleep(20);
+        await sleep(50);
       }
     }
   }

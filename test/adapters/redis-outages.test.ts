@@ -64,7 +64,8 @@ describe('redis: outages', () => {
         }
       });
       for (let kill = 0; kill < 2; kill++) {
-        await until('some are confirmed', () => seen.length > 400 * (kill + 1));
+        const confirmed = () => seen.filter((kind) => kind === 'confirmed').length;
+        await until('some are confirmed', () => confirmed() > 400 * (kill + 1));
         await server.kill();
         await server.restart();
       }
@@ -79,7 +80,13 @@ describe('redis: outages', () => {
         const { ready, inFlight } = await adapter.backlog(topology, 'g');
         return ready === 0 && inFlight === 0;
       });
-      expect(events.filter(({ type }) => type === 'connected')).toHaveLength(3);
+      expect(events.map(({ type }) => type)).toEqual([
+        'connected',
+        'disconnected',
+        'connected',
+        'disconnected',
+        'connected',
+      ]);
     });
 
   it('settles what was handled while the server was away', async () => {
@@ -244,6 +251,19 @@ describe('redis: servers that refuse', () => {
     expect(adapter.isTransient((outcome as { error: unknown }).error)).toBe(true);
     const inbox = await consume(adapter, topology);
     expect(await inbox.settle('done', ...(await inbox.count(1)))).toEqual(['unknown']);
+  });
+
+  it('confirms what as many replicas have as were asked for', async () => {
+    const primary = await own({ 'repl-diskless-sync-delay': '0' });
+    const { hostname, port } = new URL(primary.url);
+    await own({ replicaof: `${hostname} ${port}` });
+    const adapter = await bench.adapter({ url: primary.url, durability: { replicas: 1, timeoutMs: 500 } });
+    const topology = topologyOf();
+    await adapter.declare(topology);
+    const publishing = async () => (await publish(adapter, [outgoing(topology, 'a')]))[0]!.kind === 'confirmed';
+    await until('the replica follows', publishing);
+    const inbox = await consume(adapter, topology);
+    expect(await inbox.settle('done', ...(await inbox.count(1)))).toEqual(['settled']);
   });
 
   it('waits for the fsync of a server that syncs every second, where asked to', async () => {
