@@ -79,12 +79,12 @@ export function redis(options: RedisOptions): BrokerAdapter {
   }
 
   async function health(): Promise<AdapterHealth> {
-    if (!open?.control.connected) return { connected: false, checks: [{ name: 'connection', ok: false }] };
+    if (!open?.control.connected) return { connected: false, checks: [] };
     try {
       const facts = await open.control.use(inspectServer);
-      return { connected: true, checks: [{ name: 'connection', ok: true }, ...serverChecks(facts, settings)] };
+      return { connected: true, checks: serverChecks(facts, settings) };
     } catch (error) {
-      return { connected: false, checks: [{ name: 'connection', ok: false, detail: messageOf(error) }] };
+      return { connected: false, checks: [{ name: 'server', ok: false, detail: messageOf(error) }] };
     }
   }
 
