@@ -65,15 +65,13 @@ export interface GroupSpec {
 
 /** What a group member tells its owner. None of these may throw. */
 export interface GroupEvents {
-  /** A rebalance is under way. The member rejoins when this resolves; until then its assignment holds and commits work. */
+  /** The member will rejoin when this resolves. Until then its assignment holds and commits work, unless it was evicted. */
   rejoining(): Promise<void>;
-  /** Everything owned is lost, and others may have it already. */
-  lost(): void;
   /** Owned from now on. `continuous`: what was owned before and still is was nobody else's in between. */
   assigned(owned: readonly Place[], continuous: boolean): void;
   /** Fetched, in offset order; the next fetch begins at `next`. Nothing more is fetched before it resolves. */
   records(place: Place, records: readonly KafkaRecord[], next: number): Promise<void>;
-  /** The member is out of service and will be replaced by itself. */
+  /** The member is out of service, what it owned is lost, and it will be replaced by itself. */
   down(error: unknown): void;
 }
 

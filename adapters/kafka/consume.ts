@@ -1,5 +1,5 @@
 import type { Delivery, Priority, Receive, Source, Subscription } from '../../src/port.ts';
-import type { Place, Unit } from './client.ts';
+import type { KafkaRecord, Place, Unit } from './client.ts';
 import type { Context } from './context.ts';
 import { type Group, joinGroup } from './group.ts';
 import { fromRecord, originOf } from './headers.ts';
@@ -90,7 +90,6 @@ export async function subscribe(context: Context, subscription: Subscription, re
       entry.redelivered = entry.suspect || entry.offset <= share.redeliveredTo;
     }
     share.handedOutTo = Math.max(share.handedOutTo, entry.offset);
-    const own = `${share.topic}/${share.partition}/${entry.offset}`;
     const delivery: Delivery = {
       message: fromRecord(record!),
       lane,
@@ -98,7 +97,7 @@ export async function subscribe(context: Context, subscription: Subscription, re
       epoch: share.epoch,
       redelivered: entry.redelivered,
       suspect: entry.suspect,
-      position: share.rung === undefined ? own : originOf(record!).at || own,
+      position: (share.rung === undefined ? '' : originOf(record!).at) || positionOf(share, record!),
       handle: entry,
     };
     entry.delivery = delivery;
@@ -178,6 +177,12 @@ export async function subscribe(context: Context, subscription: Subscription, re
       return { name: `consumer ${topology.topic}/${subscription.group}`, ok, ...(ok ? {} : { detail }) };
     },
   };
+}
+
+/** What has no id is known by its place and, since a topic may be deleted and created again, its time (S26). */
+function positionOf({ topic, partition }: Share, { offset, timestamp, headers }: KafkaRecord): string {
+  const named = headers['hf-id'] !== undefined || headers.ce_id !== undefined;
+  return `${topic}/${partition}/${offset}${named || timestamp === undefined ? '' : `@${timestamp}`}`;
 }
 
 /** Unit n is partition n of each topic. */

@@ -2,7 +2,7 @@ import type { GroupMember, KafkaRecord, Place, Unit } from './client.ts';
 import type { Context } from './context.ts';
 import { messageOf } from './errors.ts';
 import { append, newShare, type Share, tracked, watermark } from './share.ts';
-import { atNote, CLEAN, movedNote, readNote } from './start.ts';
+import { atNote, movedNote, readNote } from './start.ts';
 import { patiently } from './topology.ts';
 
 const COMMIT_EVERY_MS = 1_000;
@@ -40,7 +40,7 @@ export interface Group {
   relieve(share: Share): void;
   commit(): Promise<void>;
   health(): { readonly joined: boolean; readonly activeAt: number; readonly lastError: string | undefined };
-  /** Commits what is finished, and that nothing else was, and leaves. */
+  /** Commits what is finished, and that nobody died of the rest, and leaves. */
   stop(): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       });
       settled = undefined;
     }
-    await commit((share) => movedNote(share.handedOutTo)).catch(() => {});
+    await commit((share) => movedNote(share.handedOutTo), true).catch(() => {});
   }
 
   async function records(place: Place, batch: readonly KafkaRecord[], next: number): Promise<void> {
@@ -159,19 +159,20 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     }
   }
 
-  function commit(note: (share: Share) => string): Promise<void> {
-    const next = committing.then(() => commitNow(note));
+  /** `always`: also where no more is finished than at the last commit. */
+  function commit(note: (share: Share) => string, always = false): Promise<void> {
+    const next = committing.then(() => commitNow(note, always));
     committing = next.catch(() => {});
     return next;
   }
 
-  async function commitNow(note: (share: Share) => string): Promise<void> {
+  async function commitNow(note: (share: Share) => string, always: boolean): Promise<void> {
     const due: { share: Share; offset: number; metadata: string }[] = [];
     for (const share of shares.values()) {
       const offset = share.opened ? watermark(share) : undefined;
       if (offset === undefined) continue;
       const metadata = note(share);
-      if (offset !== share.committed || metadata === CLEAN) due.push({ share, offset, metadata });
+      if (always || offset !== share.committed) due.push({ share, offset, metadata });
     }
     if (due.length === 0 || member === undefined) return;
     await member.commit(
@@ -224,7 +225,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       settled?.();
       clearInterval(timer);
       for (const share of shares.values()) share.drained?.resolve();
-      await commit(() => CLEAN).catch(() => {});
+      await commit((share) => movedNote(share.handedOutTo), true).catch(() => {});
       await member?.stop();
       loseAll();
     },
@@ -236,7 +237,6 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
         { group: options.group, topics: options.topics, pools: options.pools },
         {
           rejoining,
-          lost: loseAll,
           assigned,
           records,
           down(error) {

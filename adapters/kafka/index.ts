@@ -68,8 +68,9 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
     capabilities: capabilitiesOf(settings.replication),
     connect,
     declare: async (topology) => connected().topology.declare(topology),
-    async publish(batch, { deadline }) {
+    async publish(batch, { deadline, signal }) {
       try {
+        signal.throwIfAborted();
         return await connected().publish(batch, deadline);
       } catch (error) {
         return batch.map(() => ({ kind: 'rejected', error }));
@@ -161,7 +162,8 @@ function capabilitiesOf(replication: number): Capabilities {
     leases: false,
     backlog: ['ready', 'delayed', 'dead'],
     defaultPartitions: 6,
-    maxBodyBytes: 1_000_000,
+    stablePositions: true,
+    maxBodyBytes: 1024 * 1024,
     flow: { batchMessages: 1_000, batchBytes: 900_000, window: 1, exclusive: 'partition' },
   };
 }

@@ -1,4 +1,4 @@
-import type { Committed, KafkaClient, Place } from './client.ts';
+import type { Committed, KafkaClient, Place, TopicSpec } from './client.ts';
 import { adapterError, messageOf } from './errors.ts';
 import { type RawBroker, type RawCluster, rawClusterOf } from './kafkajs/cluster.ts';
 import { isLogin, isTransient, protocolType } from './kafkajs/errors.ts';
@@ -14,6 +14,7 @@ const TOPIC_RESOURCE = 2;
 const READ_COMMITTED = 1;
 const READ_BYTES = 1024 * 1024;
 const LEADERS_FOR_MS = 60_000;
+const AGAIN_MS = 50;
 const SHOWN_WITHIN_MS = 10_000;
 const CLOSE_MS = 1_000;
 
@@ -68,14 +69,16 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     }
   }
 
-  /** Leaders move: what fails at an old one is asked again of the new one. */
+  /** Leaders move, and take a moment to lead: what fails at an old one is asked again of the new one. */
   async function ofLeaders<T>(topic: string, ask: (leaders: ReadonlyMap<number, number>) => Promise<T>): Promise<T> {
-    try {
-      return await ask(await leadersOf(topic));
-    } catch (error) {
-      if (!isTransient(error)) throw error;
-      leaders.delete(topic);
-      return await ask(await leadersOf(topic));
+    for (const until = Date.now() + settings.requestTimeoutMs; ; ) {
+      try {
+        return await ask(await leadersOf(topic));
+      } catch (error) {
+        if (!isTransient(error) || Date.now() > until) throw error;
+        leaders.delete(topic);
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      }
     }
   }
 
@@ -89,17 +92,13 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     }
   }
 
-  async function shown(topic: string): Promise<void> {
-    // A new topic is known to the controller first, to this broker a moment later, and has no leaders at first.
-    for (const until = Date.now() + SHOWN_WITHIN_MS; ; ) {
-      try {
-        if ((await partitionsOf(topic)) !== undefined) return;
-      } catch (error) {
-        if (Date.now() > until || !isTransient(error)) throw error;
-      }
+  /** A new topic is known to the controller first, to this broker a moment later, and a moment later it has leaders. */
+  async function shown({ topic, partitions }: TopicSpec): Promise<void> {
+    for (const until = Date.now() + SHOWN_WITHIN_MS; (await partitionsOf(topic).catch(retriable)) === undefined; ) {
       if (Date.now() > until) throw adapterError('broker-unreachable', `the new topic "${topic}" has not appeared`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
+    await ofLeaders(topic, (byPartition) => listOffsets(topic, partitions, -1, byPartition));
   }
 
   return {
@@ -134,7 +133,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
         const types = failures(error);
         if (types.length === 0 || types.some((type) => type !== 'TOPIC_ALREADY_EXISTS')) throw error;
       }
-      await Promise.all(topics.map(({ topic }) => shown(topic)));
+      await Promise.all(topics.map(shown));
     },
     partitionsOf,
     async configOf(topic, name) {
@@ -263,6 +262,10 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       next: last === undefined ? offset : Number(last.offset) + 1,
     };
   }
+}
+
+function retriable(error: unknown): undefined {
+  if (!isTransient(error)) throw error;
 }
 
 function failures(error: unknown): string[] {

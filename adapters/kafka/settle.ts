@@ -143,7 +143,10 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
     settle,
     async close() {
       for (const timer of timers) clearTimeout(timer);
-      await Promise.allSettled(running);
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, context.settings.requestTimeoutMs);
+      await Promise.race([Promise.allSettled(running), late.promise]);
+      clearTimeout(timer);
     },
   };
 }

@@ -1,8 +1,8 @@
 /*
  * The metadata of each commit tells the next owner of a partition what became of the records after the offset:
  *
- *   clean      nothing after it was handed out without being given back
- *   moved N    some up to offset N were, and their consumer lives: it handed the partition over
+ *   clean      nothing after it was ever handed out
+ *   moved N    some up to offset N were, and their consumer lived on: it handed the partition over
  *   at N       some up to offset N were at the time of the commit, and maybe more since
  */
 

@@ -8,6 +8,8 @@ import { CLEAN } from './start.ts';
 
 /** Kafka's own default of `max.message.bytes`, per batch. */
 const DEFAULT_BATCH_BYTES = 1_048_588;
+/** Of the topics that are created here: a body of 1 MiB with its headers fits, which it does not by Kafka's default. */
+const OWN_BATCH_BYTES = 2 * 1024 * 1024;
 /** What marks may add to a message on its way to a ladder or to the dead letters. */
 const MARK_BYTES = 1024 * 1024;
 const LADDER_RETENTION_MS = 14 * 86_400_000;
@@ -84,7 +86,9 @@ export function topologyStore(client: KafkaClient, settings: Settings, hooks: Ad
     declare(topology) {
       return once(JSON.stringify(topology), async () => {
         const topics = laneTopics(topology.topic, topology.lanes);
-        await ensure(topics.map((topic) => specOf(topic, topology.partitions)));
+        await ensure(
+          topics.map((topic) => specOf(topic, topology.partitions, { 'max.message.bytes': String(OWN_BATCH_BYTES) })),
+        );
         await Promise.all(topics.map(learnBatchBytes));
         if (hooks.declare === 'create')
           for (const group of topology.groups) await settleStart(client, hooks, topology, group);

@@ -18,7 +18,7 @@ import type {
   Topology,
 } from '../../src/port.ts';
 
-export const brokers = process.env.HOLDFAST_KAFKA_URL ?? 'kafka://127.0.0.1:9092';
+export const brokers: string = process.env.HOLDFAST_KAFKA_URL ?? 'kafka://127.0.0.1:9092';
 
 const opened: BrokerAdapter[] = [];
 afterEach(async () => {

@@ -99,7 +99,7 @@ describe('publishing to Kafka', () => {
     const { adapter } = await connect();
     const topology = topologyOf({ partitions: 1 });
     await adapter.declare(topology);
-    const large = message(topology, '', { body: Buffer.alloc(1_100_000) });
+    const large = message(topology, '', { body: Buffer.alloc(2_200_000) });
     const outcomes = await publish(adapter, [message(topology, 'before'), large, message(topology, 'after')]);
     expect(outcomes.map(({ kind }) => kind)).toEqual(['confirmed', 'rejected', 'confirmed']);
     const refused = outcomes[1] as { error: unknown };
@@ -112,7 +112,7 @@ describe('publishing to Kafka', () => {
     const topology = topologyOf({ partitions: 1 });
     await adapter.declare(topology);
     const batch = numbers(5).map((text) =>
-      message(topology, '', { body: Buffer.concat([Buffer.from(text), Buffer.alloc(400_000)]) }),
+      message(topology, '', { body: Buffer.concat([Buffer.from(text), Buffer.alloc(800_000)]) }),
     );
     const outcomes = await publish(adapter, batch);
     expect(outcomes.map((one) => (one.kind === 'confirmed' ? one.position : one))).toEqual(
@@ -303,7 +303,7 @@ describe('consuming from Kafka', () => {
     await producer.disconnect();
     const { got } = await consume(adapter, topology);
     await until(() => got.length === 3);
-    expect(got[0]).toMatchObject({ position: `${topology.topic}/0/0` });
+    expect(got[0]).toMatchObject({ position: `${topology.topic}/0/0@1700000000000` });
     expect(got[0]!.message).toMatchObject({
       id: undefined,
       source: undefined,

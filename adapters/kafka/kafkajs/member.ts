@@ -27,8 +27,6 @@ interface Life {
   joined: boolean;
   /** JoinGroup requests since the last assignment. */
   joins: number;
-  /** The group told us so while we were a member: nobody takes our partitions before we rejoin. */
-  rebalancing: boolean;
   memberId: string | undefined;
   owned: readonly Place[];
   heartbeat: (() => Promise<void>) | undefined;
@@ -93,7 +91,6 @@ export function kafkajsMember(
       over: false,
       joined: false,
       joins: 0,
-      rebalancing: false,
       memberId: undefined,
       owned: [],
       heartbeat: undefined,
@@ -109,7 +106,7 @@ export function kafkajsMember(
     const find = cluster.findGroupCoordinator.bind(cluster);
     cluster.findGroupCoordinator = async (group) => {
       const current = lifeOf();
-      if (current.rebalancing && current.joined && current.joins === 0 && !current.over) await drain(current);
+      if (current.joined && current.joins === 0 && !current.over) await drain(current);
       return await find(group);
     };
   }
@@ -128,14 +125,8 @@ export function kafkajsMember(
   }
 
   function onJoining(current: Life): void {
-    if (current.over) return;
-    const evicted = current.joined && !current.rebalancing;
     current.joined = false;
     current.joins++;
-    if (evicted) {
-      current.owned = [];
-      events.lost();
-    }
   }
 
   function listen(current: Life): void {
@@ -145,14 +136,11 @@ export function kafkajsMember(
     };
     consumer.on(consumer.events.HEARTBEAT, active);
     consumer.on(consumer.events.FETCH, active);
-    consumer.on(consumer.events.REBALANCING, () => {
-      current.rebalancing = true;
-    });
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       if (current.over) return;
-      const continuous = current.rebalancing && current.joins === 1 && payload.memberId === current.memberId;
+      // A member that was evicted comes back under another id; one that joined twice missed an assignment.
+      const continuous = current.joins === 1 && payload.memberId === current.memberId;
       current.memberId = payload.memberId;
-      current.rebalancing = false;
       current.joins = 0;
       current.joined = true;
       activeAt = Date.now();
