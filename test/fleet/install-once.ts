@@ -19,7 +19,7 @@ export function installedVersion(folder: string): string {
  * Fills `folder` by `build` unless it is there already, and returns it. `build` returns the exact version.
  *
  * Safe among processes: one builds, under a temporary name, while the others wait; the folder gets its name only when
- * it is complete. Leftovers of builds that died are removed by the next.
+ * it is complete. What a build that died has left is removed by the next.
  */
 export async function installOnce(folder: string, build: (folder: string) => Promise<string>): Promise<string> {
   if (isInstalled(folder)) return folder;
@@ -27,7 +27,7 @@ export async function installOnce(folder: string, build: (folder: string) => Pro
   const name = basename(folder);
   await mkdir(cache, { recursive: true });
   const onWait = () => say(`waiting for another run that installs ${name}`);
-  await withLock(join(cache, `.${name}.lock`), onWait, async () => {
+  await withLock(join(cache, lockName(name)), onWait, async () => {
     if (isInstalled(folder)) return;
     await removeLeftovers(cache, name);
     const building = join(cache, `.${name}.${process.pid}`);
@@ -44,10 +44,13 @@ export function say(line: string): void {
   process.stderr.write(`fleet: ${line}\n`);
 }
 
+function lockName(name: string): string {
+  return `.${name}.lock`;
+}
+
 async function removeLeftovers(cache: string, name: string): Promise<void> {
   for (const entry of await readdir(cache)) {
-    if (/^\.\d+$/.test(entry.slice(name.length + 1)) && entry.startsWith(`.${name}.`)) {
-      await rm(join(cache, entry), { recursive: true, force: true });
-    }
+    const isBuild = entry.startsWith(`.${name}.`) && entry !== lockName(name);
+    if (isBuild) await rm(join(cache, entry), { recursive: true, force: true, maxRetries: 10 });
   }
 }

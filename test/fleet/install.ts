@@ -1,14 +1,20 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCommand, run } from './command.ts';
-import { buildDebianRoot, installOnMachine } from './debian-root.ts';
+import { buildDebianRoot } from './debian-root.ts';
 import { installOnce, isInstalled, say } from './install-once.ts';
-import { installedFolder, type Release, urlVariable } from './releases.ts';
+import { ensureCommands } from './machine-tools.ts';
+import { installedFolder, type Kind, type Release, releaseOf, urlVariable } from './releases.ts';
+
+/** Whether `startServer` can start this kind itself, here and now: it is installed or may be installed. */
+export function canStart(kind: Kind, version?: string | number): boolean {
+  return process.env.HOLDFAST_FLEET === 'install' || isComplete(releaseOf(kind, version));
+}
 
 /** Returns the folder of an installed release; installs it when that is allowed, and explains how to when it is not. */
 export async function ensureInstalled(release: Release): Promise<string> {
   const folder = installedFolder(release);
-  if (isInstalled(folder) && (release.from !== 'maven' || hasCommand('java'))) return folder;
+  if (isComplete(release)) return folder;
   if (process.env.HOLDFAST_FLEET !== 'install') throw new Error(missing(release, folder));
   return await install(release);
 }
@@ -21,7 +27,7 @@ export async function install(release: Release): Promise<string> {
     const remedy = `start one yourself (compose.yaml has it) and set ${urlVariable(kind)}`;
     throw new Error(`cannot install ${kind} ${version}: this needs Debian and root; ${remedy}`);
   }
-  if (from === 'maven') await ensureJava();
+  if (from === 'maven') await ensureCommands({ java: 'default-jdk-headless', mvn: 'maven' });
   if (isInstalled(folder)) return folder;
   say(`installing ${kind} ${version} (${takes}, once)`);
   return await installOnce(folder, (building) =>
@@ -29,13 +35,8 @@ export async function install(release: Release): Promise<string> {
   );
 }
 
-async function ensureJava(): Promise<void> {
-  const packages = [];
-  if (!hasCommand('java')) packages.push('default-jdk-headless');
-  if (!hasCommand('mvn')) packages.push('maven');
-  if (packages.length === 0) return;
-  say(`installing ${packages.join(' and ')}`);
-  await installOnMachine(...packages);
+function isComplete(release: Release): boolean {
+  return isInstalled(installedFolder(release)) && (release.from !== 'maven' || hasCommand('java'));
 }
 
 async function fetchKafka(folder: string, version: string): Promise<string> {

@@ -1,16 +1,16 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runFolder } from './guarding.ts';
 import { installedVersion } from './install-once.ts';
-import { dataInRoot, launchServer, logOf, type Running } from './launch.ts';
+import { dataInRoot, launchServer, type Running, readLog, tailOfLog } from './launch.ts';
 import { freePorts } from './ports.ts';
-import { descendantsOf, isAlive, signal, until } from './processes.ts';
+import { descendantsOf, isAlive, isStopped, signal, signalAll, until } from './processes.ts';
 import type { Launch, Recipe } from './recipe.ts';
 import type { Kind } from './releases.ts';
 import type { Server, ServerOptions } from './server.ts';
 
 const readyWithinMs = 120_000;
-const stopWithinMs = 20_000;
+const goneWithinMs = 20_000;
 
 let started = 0;
 
@@ -28,15 +28,16 @@ export async function startNative(
     const ports = await freePorts(recipe.ports);
     const seen = recipe.user ? dataInRoot : data;
     const launch = recipe.launch({ installed, data: seen, ports, config: options.config ?? {} });
-    const server = nativeServer({ kind, recipe, installed, folder, launch, env: options.env ?? {} });
+    const env = { ...launch.env, ...options.env };
+    const server = nativeServer({ kind, recipe, installed, folder, launch: { ...launch, env } });
     try {
       await server.restart();
       return server;
     } catch (error) {
       const log = await readLog(folder);
       await server.stop();
-      // Between the moment we found a port free and the server's own bind, another run may have taken it.
-      if (attempt === 3 || !/address already in use|eaddrinuse|already in use by/i.test(log)) throw error;
+      // Between our finding a port free and the server's own bind, another run may have taken it.
+      if (attempt === 3 || !/address already in use|eaddrinuse|in use by/i.test(log)) throw error;
     }
   }
 }
@@ -47,48 +48,42 @@ interface Parts {
   readonly installed: string;
   readonly folder: string;
   readonly launch: Launch;
-  readonly env: Readonly<Record<string, string>>;
 }
 
-function nativeServer({ kind, recipe, installed, folder, launch, env }: Parts): Server {
+function nativeServer({ kind, recipe, installed, folder, launch }: Parts): Server {
   let running: Running | undefined;
-
-  const isRunning = () => running !== undefined && isAlive(running.pid);
 
   async function start(): Promise<void> {
     for (const [name, text] of Object.entries(launch.files)) await writeFile(join(folder, 'data', name), text);
-    running = await launchServer(folder, installed, recipe, launch, env);
+    const server = await launchServer({ folder, installed }, recipe, launch);
+    running = server;
     let ready = false;
     await until(async () => {
       ready = await launch.isReady(await readLog(folder));
-      return ready || !isRunning();
+      return ready || !server.isAlive();
     }, readyWithinMs);
     if (ready) return;
-    const what = isRunning() ? `did not become ready within ${readyWithinMs} ms` : 'ended before it was ready';
-    const tail = (await readLog(folder)).trim().split('\n').slice(-20).join('\n');
+    const what = server.isAlive() ? `was not ready after ${readyWithinMs} ms` : 'ended before it was ready';
     await kill();
-    throw new Error(`${kind} at ${launch.url} ${what}; the last lines of its log:\n${tail}`);
+    throw new Error(`${kind} at ${launch.url} ${what}; the last lines of its log:\n${await tailOfLog(folder)}`);
   }
 
   async function kill(): Promise<void> {
-    const { leader, pid } = running ?? {};
-    if (leader?.pid === undefined || pid === undefined) return;
-    if (isAlive(leader.pid) || isAlive(pid)) signal(-leader.pid, 'SIGKILL');
-    await gone(leader.pid, pid);
+    if (running?.isAlive()) signal(running.pid, 'SIGKILL');
+    if (running) await gone(running);
   }
 
   async function end(): Promise<void> {
-    if (!running || !isRunning()) return await kill();
-    const { leader, pid } = running;
-    signalAll(pid, 'SIGCONT');
-    signal(pid, recipe.stopSignal);
-    if (await until(() => !isAlive(pid), stopWithinMs)) await gone(leader.pid!, pid);
+    if (!running?.isAlive()) return await kill();
+    signalAll(running.pid, 'SIGCONT');
+    signal(running.pid, recipe.stopSignal);
+    if (await until(() => !running?.isAlive(), goneWithinMs)) await gone(running);
     else await kill();
   }
 
-  async function gone(...pids: number[]): Promise<void> {
-    if (!(await until(() => !pids.some(isAlive), stopWithinMs))) {
-      throw new Error(`${kind} (process ${pids.join(', ')}) is still there ${stopWithinMs} ms after it was ended`);
+  async function gone(server: Running): Promise<void> {
+    if (!(await until(() => !server.isAlive(), goneWithinMs))) {
+      throw new Error(`${kind} at ${launch.url} (process ${server.pid}) still runs ${goneWithinMs} ms after SIGKILL`);
     }
     running = undefined;
     await rm(join(folder, 'pid'), { force: true });
@@ -101,7 +96,7 @@ function nativeServer({ kind, recipe, installed, folder, launch, env }: Parts): 
     version: installedVersion(installed),
     owned: true,
     get pid() {
-      return isRunning() ? running?.pid : undefined;
+      return running?.isAlive() ? running.pid : undefined;
     },
     kill,
     async restart() {
@@ -109,8 +104,11 @@ function nativeServer({ kind, recipe, installed, folder, launch, env }: Parts): 
       await start();
     },
     async pause() {
-      if (!running || !isRunning()) throw new Error(`cannot pause ${kind} at ${launch.url}: it is not running`);
-      signalAll(running.pid, 'SIGSTOP');
+      if (!running?.isAlive()) throw new Error(`cannot pause ${kind} at ${launch.url}: it is not running`);
+      const { pid } = running;
+      signalAll(pid, 'SIGSTOP');
+      const moving = () => [pid, ...descendantsOf(pid)].filter((each) => isAlive(each) && !isStopped(each));
+      await until(() => moving().length === 0, goneWithinMs);
     },
     async resume() {
       if (running) signalAll(running.pid, 'SIGCONT');
@@ -120,16 +118,4 @@ function nativeServer({ kind, recipe, installed, folder, launch, env }: Parts): 
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** Signals the group and what has left it: PostgreSQL's sessions, for one, are each a group of their own. */
-function signalAll(pid: number, name: NodeJS.Signals): void {
-  // Parents first: who is stopped starts no more children, so the second look finds any that were just starting.
-  for (let look = 0; look < 2; look++) {
-    for (const each of [pid, ...descendantsOf(pid)]) signal(each, name);
-  }
-}
-
-async function readLog(folder: string): Promise<string> {
-  return await readFile(logOf(folder), 'utf8').catch(() => '');
 }

@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 export type Kind = 'rabbitmq' | 'kafka' | 'redis' | 'postgres' | 'mariadb';
 
@@ -80,7 +80,7 @@ export function releaseOf(kind: Kind, version?: string | number): Release {
 
 /** Where installed servers are kept for later runs. */
 export function cacheFolder(): string {
-  return process.env.HOLDFAST_FLEET_CACHE ?? join(homedir(), '.cache', 'holdfast', 'fleet');
+  return resolve(process.env.HOLDFAST_FLEET_CACHE || join(homedir(), '.cache', 'holdfast', 'fleet'));
 }
 
 export function installedFolder(release: Release): string {

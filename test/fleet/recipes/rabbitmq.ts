@@ -4,6 +4,21 @@ import { lines, type Recipe } from '../recipe.ts';
 const greeting = Buffer.from([...Buffer.from('AMQP'), 0, 0, 9, 1]);
 const methodFrame = 1;
 
+/**
+ * All of version 4.0's that are not required, and the one that is off by default until version 4.2: Khepri.
+ *
+ * Without it the queues themselves are kept in Mnesia, which writes the last word on a declaration to disk after it was
+ * confirmed: of nodes killed right after it, about one in fifteen had lost the queue and its confirmed messages.
+ */
+const featureFlags = [
+  'detailed_queues_endpoint',
+  'khepri_db',
+  'message_containers_deaths_v2',
+  'quorum_queue_non_voters',
+  'rabbit_exchange_type_local_random',
+  'rabbitmq_4.0.0',
+];
+
 export const rabbitmq: Recipe = {
   ports: 4,
   user: 'rabbitmq',
@@ -35,8 +50,9 @@ export const rabbitmq: Recipe = {
         RABBITMQ_CONFIG_FILE: `${data}/rabbitmq.conf`,
         RABBITMQ_CONF_ENV_FILE: `${data}/none`,
         RABBITMQ_ENABLED_PLUGINS_FILE: `${data}/enabled_plugins`,
+        RABBITMQ_FEATURE_FLAGS: featureFlags.join(','),
         RABBITMQ_DIST_PORT: String(distribution),
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1} +S 2:2',
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
         ERL_EPMD_ADDRESS: '127.0.0.1',
         ERL_EPMD_PORT: String(epmd),
         // Makes the script become the Erlang VM instead of waiting for one: signals and `pid` mean the broker itself.
