@@ -84,7 +84,7 @@ export const expected: Readonly<Record<'memory' | 'sqlite' | 'rabbitmq' | 'redis
     backlog: everyNumber,
     defaultPartitions: 1,
     stablePositions: true,
-    maxBodyBytes: 512 * MIB,
+    maxBodyBytes: 64 * MIB,
     flow: { exclusive: 'partition' },
   },
   kafka: {
