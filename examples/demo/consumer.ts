@@ -3,6 +3,7 @@
 import { type Client, type ConsumeOptions, connect, type Message } from 'holdfast';
 import { adapterOf } from './brokers.ts';
 import { crashPointOf, type Part, play } from './child.ts';
+import { inboxOf, sabotaged } from './sabotage.ts';
 import { type DemoStore, openStore } from './stores.ts';
 import { alwaysFails, type Flight, flightReported, type GroupName } from './topics.ts';
 import { createWitness, type Witness } from './witness.ts';
@@ -41,7 +42,8 @@ async function consumeDelays(part: Part, { store, run }: DemoStore, witness: Wit
     );
   }
 
-  await client.consume(flightReported, { ...HASTE, group: 'delays', inbox: store.inbox, concurrency: 8 }, handle);
+  const inbox = inboxOf(store, part.setup.sabotage);
+  await client.consume(flightReported, { ...HASTE, group: 'delays', inbox, concurrency: 8 }, handle);
   return client;
 }
 
@@ -59,6 +61,6 @@ async function clientFor(
   witness: Witness,
   crashPoint?: (name: string) => void,
 ): Promise<Client> {
-  const adapter = witness.consuming(await adapterOf(setup), group);
+  const adapter = witness.consuming(sabotaged(await adapterOf(setup), group, setup.sabotage), group);
   return connect({ adapter, name: `${name}-${group}`, ...(crashPoint && { crashPoint }) });
 }

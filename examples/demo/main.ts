@@ -18,6 +18,7 @@ import type { Flight } from './topics.ts';
 import { CONSUMER_DIES_AT, failuresOf, linesOf, lostOf, RELAY_DIES_AT } from './verdict.ts';
 
 const LOOK_MS = 500;
+const SILENCE_MS = 20_000;
 
 interface Run extends Stage {
   readonly flights: readonly Flight[];
@@ -27,11 +28,12 @@ interface Run extends Stage {
 }
 
 async function demo(options: Arguments): Promise<boolean> {
-  const { broker, records, boundMs } = options;
+  const { broker, records, boundMs, sabotage } = options;
   const stores = broker === 'sqlite' ? 'two SQLite files, broker and store' : `${broker}, with PostgreSQL as the store`;
   console.log(
     `demo: ${records} flights over ${stores}; ${POISONED} bad records, a consumer and a relay killed at work`,
   );
+  if (sabotage !== undefined) console.log(`demo: sabotaged by ${sabotage}, so it has to fail`);
   const began = performance.now();
   const flights = await readFlights(records);
   const stage = await openStage(options);
@@ -62,9 +64,10 @@ async function perform(run: Run): Promise<boolean> {
   crew.start('consumer', { crash: { point: CONSUMER_DIES_AT, afterSettled: Math.ceil(records / 4) } });
   crew.start('consumer');
   crew.start('relay', { crash: { point: RELAY_DIES_AT, afterSettled: Math.ceil(records / 8) } });
-  crew.start('relay');
   const writers = Array.from({ length: WRITERS }, (_, writer) => crew.start('writer', { writer }));
   if (!(await until(() => progress.counts().board > records / 20, run))) return false;
+  // Not before, or it might be faster and leave nothing to the one that is to die.
+  crew.start('relay');
   const ledger = openLedger(setup.directory, 'raw');
   await poison(raw, ledger);
   ledger.close();
@@ -72,18 +75,19 @@ async function perform(run: Run): Promise<boolean> {
   return await until(atRest(run), run);
 }
 
-/** At rest: nothing is on its way, nothing is lost, and nothing has happened since the look before. */
+/** At rest: nothing is on its way, and all is accounted for; or what is missing has not come for so long that it never will. */
 function atRest(run: Run): () => Promise<boolean> {
-  let before: number | undefined;
+  let before = 0;
+  let since = performance.now();
   return async () => {
     const left = await whatIsLeft(run.store, run.raw);
     const { events } = run.progress.counts();
-    if (left.outbox + left.delays + left.board > 0) return false;
-    if (events !== before) {
+    if (left.outbox + left.delays + left.board > 0 || events !== before) {
       before = events;
+      since = performance.now();
       return false;
     }
-    return lostOf(await takeLedger(run)) === 0;
+    return lostOf(await takeLedger(run)) === 0 || performance.now() - since > SILENCE_MS;
   };
 }
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { BrokerName } from './args.ts';
+import type { Sabotage } from './sabotage.ts';
 
 /** Writing processes; an airport is one's alone. */
 export const WRITERS = 4;
@@ -14,6 +15,7 @@ export interface Setup {
   /** Of the ledger files. */
   readonly directory: string;
   readonly records: number;
+  readonly sabotage: Sabotage | undefined;
 }
 
 export interface Servers {

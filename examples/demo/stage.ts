@@ -19,7 +19,7 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export async function openStage({ broker, records, keep }: Arguments): Promise<Stage> {
+export async function openStage({ broker, records, sabotage, keep }: Arguments): Promise<Stage> {
   const endings: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (const end of endings.splice(0).reverse()) await end();
@@ -29,7 +29,7 @@ export async function openStage({ broker, records, keep }: Arguments): Promise<S
     endings.push(async () => (keep ? console.log(`kept ${directory}`) : rm(directory, { recursive: true })));
     const { brokerUrl, storeUrl, stop } = await startServers(broker, directory);
     endings.push(stop);
-    const setup = { broker, brokerUrl, storeUrl, directory, records };
+    const setup: Setup = { broker, brokerUrl, storeUrl, directory, records, sabotage };
     const store = await openStore(setup);
     endings.push(store.close);
     await createTables(store);

@@ -6,6 +6,7 @@ import type { RawBroker, RawLetter } from './raw-broker.ts';
 
 /** The server, by kafkajs. */
 export async function openKafka(url: string): Promise<RawBroker> {
+  muteTimeoutWarnings();
   const kafka = new Kafka({ brokers: [new URL(url).host], clientId: 'demo', logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
@@ -61,4 +62,11 @@ export async function openKafka(url: string): Promise<RawBroker> {
       await Promise.all([admin.disconnect(), producer.disconnect()]);
     },
   };
+}
+
+/** For an idle connection kafkajs computes a negative timeout, of which Node warns. It is harmless here. */
+function muteTimeoutWarnings(): void {
+  process.removeAllListeners('warning').on('warning', (warning) => {
+    if (warning.name !== 'TimeoutNegativeWarning') process.stderr.write(`${warning.name}: ${warning.message}\n`);
+  });
 }
