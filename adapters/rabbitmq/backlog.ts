@@ -1,6 +1,7 @@
 import type { ChannelModel } from 'amqplib';
 import type { Backlog, Topology } from '../../src/port.ts';
-import { exchangeExists, onThrowaway, readyCount, type Throwaway } from './declare.ts';
+import { onThrowaway, type Throwaway } from './channels.ts';
+import { exchangeExists, readyCount } from './declare.ts';
 import { RUNGS, rungName } from './delays.ts';
 import type { ManagementApi } from './management.ts';
 import { deadQueue, groupLadder, groupOf, placesOf, topicLadder } from './topology.ts';

@@ -108,6 +108,8 @@ export async function subscribe(
     await source.stop();
     throw error;
   }
+  // The caller has the source in hand by then.
+  setImmediate(arrivals.open);
   return source;
 }
 
@@ -146,18 +148,23 @@ function preferences(shards: number, instance: string): readonly number[] {
   return hashes.map((hash) => ranked.indexOf(hash) * width + (hash % width));
 }
 
-/** Hands over in one batch what one read of the socket brought. */
-function inbound(receive: Receive): { add(delivery: Delivery): void; revoke(epoch: number): void } {
+/** Hands over in one batch what one read of the socket brought, and nothing before `open`. */
+function inbound(receive: Receive): { open(): void; add(delivery: Delivery): void; revoke(epoch: number): void } {
   let waiting: Delivery[] = [];
+  let opened = false;
   function flush(): void {
     const batch = waiting.filter(({ handle }) => !(handle as Handle).generation.dead);
     waiting = [];
     if (batch.length > 0) receive.deliver(batch);
   }
   return {
+    open() {
+      opened = true;
+      flush();
+    },
     add(delivery) {
       // amqplib parses all that has arrived before the next microtask runs.
-      if (waiting.length === 0) queueMicrotask(flush);
+      if (opened && waiting.length === 0) queueMicrotask(flush);
       waiting.push(delivery);
     },
     revoke: (epoch) => receive.revoked(epoch),

@@ -1,6 +1,8 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Bell, bell } from './bell.ts';
+import { closeChannel, onThrowaway, versionOf } from './channels.ts';
 import type { Link } from './connection.ts';
+import { readyCount } from './declare.ts';
 import { replyCode } from './errors.ts';
 
 /**
@@ -41,6 +43,7 @@ export async function openScan(
   let open = true;
   let pages = 0;
   let left = of.letters;
+  let held = 0;
   let last: ConsumeMessage | undefined;
   channel.on('error', () => {});
   channel.on('close', () => {
@@ -57,7 +60,10 @@ export async function openScan(
     await channel.consume(
       queue,
       (message) => {
-        if (message !== null) waiting.push(message);
+        if (message !== null) {
+          waiting.push(message);
+          held++;
+        }
         arrived.ring();
       },
       { consumerTag },
@@ -86,24 +92,39 @@ export async function openScan(
       if (!open) return false;
       try {
         channel.ack(message);
+        held--;
         return true;
       } catch {
         return false;
       }
     },
     async leave() {
-      try {
-        await takeReturned();
-        await channel.deleteQueue(lock);
-        if (countsClosing(channel)) channel.nackAll(true);
-        open = false;
-        await channel.close();
-      } catch {
-        // The channel is gone, and with it the lock; the broker has put the letters back itself.
-      }
+      // Where the channel is gone, RabbitMQ has put the letters back itself.
+      const total = await putBack().catch(() => 0);
       open = false;
+      await unlock(total).catch(() => {});
     },
   };
+
+  /** Answers how many letters the queue will have. */
+  async function putBack(): Promise<number> {
+    await takeReturned();
+    const { messageCount } = await channel.checkQueue(queue);
+    open = false;
+    if (countsClosing(channel)) channel.nackAll(true);
+    await closeChannel(channel);
+    return messageCount + held;
+  }
+
+  /** Lets others in when the queue has all its letters: it hears of the closed channel a moment after us. */
+  async function unlock(total: number): Promise<void> {
+    const model = await link.opened(CONNECT_WAIT_MS);
+    await onThrowaway(model, async (on) => {
+      const until = Date.now() + STALL_MS;
+      while (((await readyCount(on, queue)) ?? total) < total && Date.now() < until) await arrived.wait(5);
+      await on.run((other) => other.deleteQueue(lock));
+    });
+  }
 }
 
 async function filled(wait: { arrived: Bell; isDone: () => boolean; size: () => number }): Promise<void> {
@@ -116,8 +137,8 @@ async function filled(wait: { arrived: Bell; isDone: () => boolean; size: () => 
 
 /** From 4.3 on a closed channel counts against a delivery limit, which a policy may have set; a nack does not. */
 function countsClosing(channel: Channel): boolean {
-  const [major, minor] = channel.connection.serverProperties.version.split('.').map(Number);
-  return major! > 4 || (major === 4 && minor! >= 3);
+  const { major, minor } = versionOf(channel);
+  return major > 4 || (major === 4 && minor >= 3);
 }
 
 export function isLocked(error: unknown): boolean {

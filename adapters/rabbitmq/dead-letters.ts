@@ -1,8 +1,9 @@
 import type { ConsumeMessage } from 'amqplib';
 import type { AdapterHooks, DeadLetterStore, SettleOutcome, StoredLetter, Topology } from '../../src/port.ts';
+import { onThrowaway } from './channels.ts';
 import type { Link } from './connection.ts';
 import { isLocked, openScan, type Scan } from './dead-letter-scan.ts';
-import { onThrowaway, readyCount } from './declare.ts';
+import { readyCount } from './declare.ts';
 import { adapterError } from './errors.ts';
 import { fromLetter, toCopy, toIncoming } from './headers.ts';
 import type { Presence } from './presence.ts';

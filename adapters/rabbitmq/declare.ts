@@ -1,5 +1,5 @@
-import type { Channel, ChannelModel } from 'amqplib';
 import type { GroupTopology, Topology } from '../../src/port.ts';
+import type { Throwaway } from './channels.ts';
 import { entryPattern, exitPattern, rungArguments, rungName, stepPattern } from './delays.ts';
 import { adapterError, asError, replyCode } from './errors.ts';
 import {
@@ -13,37 +13,6 @@ import {
   SINGLE_ACTIVE,
   shardsExchange,
 } from './topology.ts';
-
-/**
- * A channel for statements that may fail: RabbitMQ closes the channel of a failed one, so the next gets a new one and
- * no other traffic is touched.
- */
-export interface Throwaway {
-  readonly major: number;
-  run<R>(statement: (channel: Channel) => Promise<R>): Promise<R>;
-}
-
-export async function onThrowaway<R>(model: ChannelModel, work: (throwaway: Throwaway) => Promise<R>): Promise<R> {
-  let open: Channel | undefined;
-  const major = Number.parseInt(model.connection.serverProperties.version, 10) || 4;
-  const run: Throwaway['run'] = async (statement) => {
-    if (open === undefined) {
-      const channel = await model.createChannel();
-      channel.on('error', () => {});
-      channel.on('close', () => {
-        if (open === channel) open = undefined;
-      });
-      open = channel;
-    }
-    return await statement(open);
-  };
-  try {
-    return await work({ major, run });
-  } finally {
-    // A channel of a lost connection throws instead of closing.
-    await open?.close().catch(() => {});
-  }
-}
 
 export type Warn = (code: string, detail: string) => void;
 

@@ -1,5 +1,6 @@
 import type { ChannelModel } from 'amqplib';
 import type { AdapterHooks, Topology } from '../../src/port.ts';
+import { onThrowaway, type Throwaway } from './channels.ts';
 import {
   createDeadQueue,
   createGroupExchange,
@@ -7,10 +8,8 @@ import {
   createTopology,
   exchangeExists,
   missing,
-  onThrowaway,
   queueExists,
   refuseOtherOrder,
-  type Throwaway,
   verifyTopology,
 } from './declare.ts';
 import { MAX_DELAY_MS, rungName, rungsFor } from './delays.ts';

@@ -1,6 +1,7 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 import type { Delivery } from '../../src/port.ts';
 import { backoffMs, bell } from './bell.ts';
+import { closeChannel } from './channels.ts';
 import type { Link } from './connection.ts';
 import { asError, isTransient } from './errors.ts';
 import { toIncoming } from './headers.ts';
@@ -181,7 +182,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
     generation.held.length = 0;
     if (current === generation) current = undefined;
     options.revoked(generation.epoch);
-    closeQuietly(generation.channel);
+    void closeChannel(generation.channel);
   }
 
   async function reopen(gone: boolean): Promise<void> {
@@ -277,7 +278,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       generation.dead = true;
       current = undefined;
       // Closing gives back in order; cancelling first would let later messages overtake (S20).
-      await generation.channel.close().catch(() => {});
+      await closeChannel(generation.channel);
     },
   };
   return self;
@@ -286,9 +287,4 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
 /** amqplib takes messages where it needs their tags alone. */
 function byTag(deliveryTag: number): ConsumeMessage {
   return { fields: { deliveryTag } } as ConsumeMessage;
-}
-
-function closeQuietly(channel: Channel): void {
-  // Closed already: amqplib throws instead of answering.
-  channel.close().catch(() => {});
 }
