@@ -18,13 +18,18 @@ export function bell(): Bell {
           signal?.removeEventListener('abort', wake);
           resolve();
         };
-        const timer = setTimeout(wake, ms);
+        const timer = setTimeout(wake, timeoutMs(ms));
         waiting.add(wake);
         signal?.addEventListener('abort', wake);
         if (signal?.aborted) wake();
       });
     },
   };
+}
+
+/** What Node's timers take: beyond that they would fire at once. */
+export function timeoutMs(ms: number): number {
+  return Math.min(Math.max(0, ms), 0x7fff_ffff);
 }
 
 /** 50 ms, doubling to 1.5 s, with jitter: short enough that a broker that is back is in use within two seconds. */

@@ -8,6 +8,7 @@ import type {
   SettleOutcome,
   Source,
   Subscription,
+  Topology,
 } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { type Copies, copies } from './copies.ts';
@@ -43,7 +44,7 @@ export async function subscribe(
   receive: Receive,
 ): Promise<Source> {
   const { hooks, link, presence } = context;
-  const topology = presence.known(subscription.topology);
+  const topology = await declared(presence, subscription);
   const group = groupOf(topology, subscription.group);
   if (group.ordered !== subscription.ordered) {
     const declared = group.ordered ? 'ordered' : 'unordered';
@@ -111,6 +112,15 @@ export async function subscribe(
   // The caller has the source in hand by then.
   setImmediate(arrivals.open);
   return source;
+}
+
+/** The topic with this group, which is declared now if nobody has. */
+async function declared(presence: Presence, { topology, group, ordered }: Subscription): Promise<Topology> {
+  const known = presence.known(topology);
+  if (known.groups.some(({ name }) => name === group)) return known;
+  const wider = { ...known, groups: [...known.groups, { name: group, ordered }] };
+  await presence.declare(wider);
+  return wider;
 }
 
 async function start(channels: readonly QueueChannel[]): Promise<void> {

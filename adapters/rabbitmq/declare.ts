@@ -137,6 +137,7 @@ async function createQueue(on: Throwaway, name: string, args: QueueArguments, wa
 }
 
 function conflict(error: unknown, what: string, hint = ''): unknown {
+  if (replyCode(error) === 403) return adapterError('access-refused', `no permission to declare ${what}`, error);
   if (replyCode(error) !== 406) return error;
   const [, argument, rest] = /inequivalent arg '([^']+)' for .*?: (.+?)"?$/.exec(asError(error).message) ?? [];
   const why = argument === undefined ? asError(error).message : `argument "${argument}" ${rest}`;

@@ -42,6 +42,7 @@ interface Session {
   readonly consuming: Link;
   readonly presence: Presence;
   readonly sender: Sender;
+  readonly publish: BrokerAdapter['publish'];
 }
 
 /**
@@ -77,8 +78,17 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
     try {
       publishing = await openLink({ ...common, name: 'publish', prepare: (fresh) => present.again(fresh) });
       const consuming = await openLink({ ...common, name: 'consume', prepare: async () => {} });
-      const onMissing = (name: string, fresh: ChannelModel): Promise<void> => present.again(fresh, name.split('::')[0]);
-      session = { hooks, publishing, consuming, presence: present, sender: sender(publishing, { onMissing }) };
+      const onMissing = (name: string, fresh: ChannelModel): Promise<void> =>
+        present.again(fresh, name.includes('*') ? undefined : name.split('::')[0]);
+      const sending = sender(publishing, { onMissing });
+      session = {
+        hooks,
+        publishing,
+        consuming,
+        presence: present,
+        sender: sending,
+        publish: publish(sending, present),
+      };
     } catch (error) {
       present.close();
       await publishing?.close();
@@ -88,13 +98,14 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
 
   async function health(): Promise<AdapterHealth> {
     if (session === undefined) return { connected: false, checks: [] };
-    const checks = [session.publishing, session.consuming].flatMap((link) => {
+    const checks: AdapterHealth['checks'][number][] = [session.publishing, session.consuming].flatMap((link) => {
       const why = link.lastError()?.message;
       const open = link.current() !== undefined;
       const opened = { name: `${link.name} connection`, ok: open, ...(!open && why !== undefined && { detail: why }) };
       const detail = 'RabbitMQ blocks publishers: memory or disk alarm';
       return link.isBlocked() ? [opened, { name: `${link.name} blocked`, ok: false, detail }] : [opened];
     });
+    for (const [detail, name] of session.presence.warnings()) checks.push({ name, ok: false, detail });
     const connected = session.publishing.current() !== undefined && session.consuming.current() !== undefined;
     return { connected, checks };
   }
@@ -111,7 +122,7 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
         const error = adapterError('broker-unreachable', 'the RabbitMQ adapter is not connected');
         return batch.map(() => ({ kind: 'rejected', error }));
       }
-      return await publish(session.sender, session.presence)(batch, limit);
+      return await session.publish(batch, limit);
     },
     async subscribe(subscription, receive) {
       const { consuming, ...rest } = connected();

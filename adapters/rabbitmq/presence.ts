@@ -19,6 +19,8 @@ import { deadQueue, groupExchange, groupLadder, groupOf, merge, topicLadder } fr
 
 /** Time between two checks that what was declared is still there (S6). */
 const RECHECK_MS = 30_000;
+/** Topics that are checked at the same time. */
+const RECHECK_CHANNELS = 8;
 
 /** Remembers what was declared, and declares it again on each connect and every 30 s. */
 export interface Presence {
@@ -31,6 +33,8 @@ export interface Presence {
   dead(topology: Topology, group: string): Promise<void>;
   /** Rungs for a delayed publish, or for a retry of this group alone; created on first need. Returns where to publish. */
   delay(topology: Topology, group: string | undefined, delayMs: number): Promise<{ exchange: string; rungs: string }>;
+  /** What was found at a declaration and needs somebody's hand: code by detail. */
+  warnings(): ReadonlyMap<string, string>;
   /** After something turned out to be gone: the next need creates it again. */
   forget(): void;
   close(): void;
@@ -45,10 +49,10 @@ export function presence(options: {
   const { hooks, management } = options;
   const declared = new Map<string, Topology>();
   const ensured = new Map<string, Promise<void>>();
-  const warned = new Set<string>();
+  const warnings = new Map<string, string>();
   const warn = (code: string, detail: string): void => {
-    if (warned.has(detail)) return;
-    warned.add(detail);
+    if (warnings.has(detail)) return;
+    warnings.set(detail, code);
     hooks.emit({ type: 'warning', code, detail });
   };
 
@@ -64,14 +68,17 @@ export function presence(options: {
   async function again(model: ChannelModel, topic?: string): Promise<void> {
     ensured.clear();
     const topologies = [...declared.values()].filter((topology) => topic === undefined || topology.topic === topic);
-    for (const topology of topologies) {
-      try {
-        await apply(model, topology);
-      } catch (error) {
-        const detail = `topic "${topology.topic}" could not be checked: ${asError(error).message}`;
-        hooks.emit({ type: 'warning', code: 'topology', detail });
+    const worker = async (): Promise<void> => {
+      for (let next = topologies.shift(); next !== undefined; next = topologies.shift()) {
+        try {
+          await apply(model, next);
+        } catch (error) {
+          const detail = `topic "${next.topic}" could not be checked: ${asError(error).message}`;
+          hooks.emit({ type: 'warning', code: 'topology', detail });
+        }
       }
-    }
+    };
+    await Promise.all(Array.from({ length: RECHECK_CHANNELS }, worker));
   }
 
   const timer = setInterval(() => {
@@ -142,6 +149,7 @@ export function presence(options: {
       await ensure(`${ladder} ${path}`, create, check);
       return { exchange: ladder, rungs: path };
     },
+    warnings: () => warnings,
     forget: () => ensured.clear(),
     close: () => clearInterval(timer),
   };

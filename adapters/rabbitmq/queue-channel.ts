@@ -3,6 +3,7 @@ import type { Delivery } from '../../src/port.ts';
 import { backoffMs, bell } from './bell.ts';
 import { closeChannel } from './channels.ts';
 import type { Link } from './connection.ts';
+import { missing } from './declare.ts';
 import { asError, isTransient } from './errors.ts';
 import { toIncoming } from './headers.ts';
 import type { Place } from './topology.ts';
@@ -186,18 +187,17 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
   }
 
   async function reopen(gone: boolean): Promise<void> {
-    let missing = gone;
+    let absent = gone;
     for (let failures = 0; !stopped && current === undefined; failures++) {
       try {
-        if (missing) await options.redeclare();
+        if (absent) await options.redeclare();
         lastError = undefined;
         await open();
         return;
       } catch (error) {
-        missing = /NOT.FOUND/.test(asError(error).message);
-        if (!missing && !isTransient(error))
-          warn('consume-failed', `queue "${place.queue}": ${asError(error).message}`);
-        if (!missing || failures > 0) await stopping.wait(backoffMs(failures));
+        absent = /NOT.FOUND/.test(asError(error).message);
+        if (!absent && !isTransient(error)) warn('consume-failed', `queue "${place.queue}": ${asError(error).message}`);
+        if (!absent || failures > 0) await stopping.wait(backoffMs(failures));
       }
     }
   }
@@ -239,7 +239,9 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       } catch (error) {
         if (!/NOT.FOUND/.test(asError(error).message)) throw error;
         await options.redeclare();
-        await open();
+        await open().catch((second) => {
+          throw /NOT.FOUND/.test(asError(second).message) ? missing(`queue "${place.queue}"`) : second;
+        });
       }
     },
     ack: (generation, tags) => settle(generation, () => acknowledge(generation, tags)),

@@ -1,5 +1,6 @@
 import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib';
 import type { PublishOutcome } from '../../src/port.ts';
+import { timeoutMs } from './bell.ts';
 import type { Link } from './connection.ts';
 import { adapterError, asError, replyCode } from './errors.ts';
 
@@ -156,7 +157,7 @@ function fly(
     const unknown: PublishOutcome = { kind: 'unknown', error };
     finish(outcomes.map((outcome) => outcome ?? unknown));
   };
-  const timer = setTimeout(late, limit.deadline - Date.now());
+  const timer = setTimeout(late, timeoutMs(limit.deadline - Date.now()));
   limit.signal?.addEventListener('abort', late);
   const finish = (result: readonly PublishOutcome[]): void => {
     clearTimeout(timer);
@@ -229,7 +230,7 @@ function lost(error: Error, slot: Slot, parcel: Parcel): PublishOutcome {
 async function within(work: Promise<void>, ms: number): Promise<Error | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
+    timer = setTimeout(() => resolve(undefined), timeoutMs(ms));
   });
   try {
     return await Promise.race([work.then(() => undefined, asError), late]);

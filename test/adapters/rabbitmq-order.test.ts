@@ -229,7 +229,23 @@ describe('rabbitmq: topology', () => {
     await channel.assertQueue(`${topology.topic}:billing`, { durable: true, arguments: { 'x-queue-type': 'quorum' } });
     await adapter.declare(topology);
     expect(events).toContainEqual(expect.objectContaining({ type: 'warning', code: 'delivery-limit' }));
+    expect((await adapter.health()).checks).toContainEqual(
+      expect.objectContaining({ name: 'delivery-limit', ok: false }),
+    );
     expect(await publish(adapter, texts(topology, ['a']))).toEqual([{ kind: 'confirmed' }]);
+  });
+
+  it('adds a group that is consumed and was not declared', async () => {
+    const { adapter } = await open();
+    const topology = topologyOf({});
+    await adapter.declare(topology);
+    const consumer = await consume(adapter, topology, 'late', { auto: true });
+    expect(await publish(adapter, texts(topology, ['a']))).toEqual([{ kind: 'confirmed' }]);
+    await until(() => consumer.received.length === 1);
+    const { adapter: bare } = await open({ hooks: { declare: 'none' } });
+    await expect(consume(bare, topologyOf({ one: 'unordered' }), 'one')).rejects.toMatchObject({
+      adapterCode: 'topology-missing',
+    });
   });
 
   it('verifies without creating', async () => {
