@@ -1,21 +1,12 @@
 import { createHash } from 'node:crypto';
-import type {
-  AdapterHooks,
-  Delivery,
-  Priority,
-  Receive,
-  Settlement,
-  SettleOutcome,
-  Source,
-  Subscription,
-  Topology,
-} from '../../src/port.ts';
+import type { AdapterHooks, Delivery, Priority, Receive, Source, Subscription, Topology } from '../../src/port.ts';
 import type { Link } from './connection.ts';
-import { type Copies, copies } from './copies.ts';
+import { copies } from './copies.ts';
 import { adapterError, isTransient } from './errors.ts';
 import type { Presence } from './presence.ts';
-import { type Generation, type Handle, type QueueChannel, queueChannel } from './queue-channel.ts';
+import { type Handle, type QueueChannel, queueChannel } from './queue-channel.ts';
 import type { Sender } from './sender.ts';
+import { settlements } from './settle.ts';
 import { groupOf, placesOf } from './topology.ts';
 
 /** RabbitMQ 4.3 caps the prefetch of a quorum queue here. */
@@ -179,72 +170,4 @@ function inbound(receive: Receive): { open(): void; add(delivery: Delivery): voi
     },
     revoke: (epoch) => receive.revoked(epoch),
   };
-}
-
-function settlements(options: {
-  readonly ordered: boolean;
-  readonly isPaused: (lane: Priority) => boolean;
-  readonly copies: Copies;
-}): Source['settle'] {
-  const { ordered, isPaused } = options;
-
-  function settleAll(deliveries: readonly Delivery[], how: 'ack' | 'requeue'): (delivery: Delivery) => boolean {
-    const byGeneration = new Map<Generation, { owner: QueueChannel; tags: number[] }>();
-    for (const { handle } of deliveries) {
-      const { owner, generation, message } = handle as Handle;
-      const entry = byGeneration.get(generation) ?? { owner, tags: [] };
-      if (entry.tags.push(message.fields.deliveryTag) === 1) byGeneration.set(generation, entry);
-    }
-    const settled = new Set<Generation>();
-    for (const [generation, { owner, tags }] of byGeneration) {
-      if (owner[how](generation, tags)) settled.add(generation);
-    }
-    return ({ handle }) => settled.has((handle as Handle).generation);
-  }
-
-  /** In order only all together: when the source stops, or else at once by a new channel. */
-  function giveBackOrdered(delivery: Delivery): boolean {
-    const { owner, generation } = delivery.handle as Handle;
-    if (generation.dead) return false;
-    generation.givesBack = true;
-    if (!isPaused(delivery.lane)) owner.restart(generation);
-    return true;
-  }
-
-  return async (batch) => {
-    const outcomes: SettleOutcome[] = batch.map(({ delivery }) => (isOurs(delivery) ? 'settled' : 'stale'));
-    const pick = (kind: Settlement['kind']): readonly Settlement[] =>
-      batch.filter((settlement, index) => settlement.kind === kind && outcomes[index] === 'settled');
-    const deliveriesOf = (settlements: readonly Settlement[]): readonly Delivery[] =>
-      settlements.map(({ delivery }) => delivery);
-    const answer = new Map<Settlement, SettleOutcome>();
-
-    const done = pick('done');
-    const acked = settleAll(deliveriesOf(done), 'ack');
-    for (const settlement of done) answer.set(settlement, acked(settlement.delivery) ? 'settled' : 'stale');
-
-    const copied = batch.filter(
-      ({ kind }, index) => (kind === 'retry' || kind === 'dead') && outcomes[index] === 'settled',
-    );
-    if (copied.length > 0) {
-      const stored = await options.copies(copied);
-      const gone = settleAll(deliveriesOf(copied.filter((_, index) => stored[index])), 'ack');
-      const failed = copied.filter((_, index) => !stored[index]);
-      for (const settlement of copied) answer.set(settlement, gone(settlement.delivery) ? 'settled' : 'unknown');
-      for (const settlement of failed) answer.set(settlement, 'unknown');
-      if (ordered) for (const { delivery } of failed) giveBackOrdered(delivery);
-      else settleAll(deliveriesOf(failed), 'requeue');
-    }
-
-    // Last, because for ordered groups it ends the channel that the others are settled by.
-    const back = pick('give-back');
-    const requeued = ordered ? giveBackOrdered : settleAll(deliveriesOf(back), 'requeue');
-    for (const settlement of back) answer.set(settlement, requeued(settlement.delivery) ? 'settled' : 'stale');
-    return batch.map((settlement, index) => answer.get(settlement) ?? outcomes[index]!);
-  };
-}
-
-function isOurs({ handle }: Delivery): boolean {
-  const { generation, message } = handle as Handle;
-  return !generation.dead && generation.unsettled.has(message.fields.deliveryTag);
 }

@@ -1,26 +1,13 @@
-import type { Channel, ConsumeMessage } from 'amqplib';
+import type { ConsumeMessage } from 'amqplib';
 import type { Delivery } from '../../src/port.ts';
 import { backoffMs, bell } from './bell.ts';
 import { closeChannel } from './channels.ts';
 import type { Link } from './connection.ts';
 import { missing } from './declare.ts';
 import { asError, isTransient } from './errors.ts';
+import { acknowledge, type Generation, requeue } from './generation.ts';
 import { toIncoming } from './headers.ts';
 import type { Place } from './topology.ts';
-
-/** One life of a channel. What was delivered by it can be settled by it alone. */
-export interface Generation {
-  readonly epoch: number;
-  readonly channel: Channel;
-  /** Delivery tags that the core holds, ascending. */
-  readonly unsettled: Set<number>;
-  /** Deliveries beyond what the core may hold, or that arrived while paused. */
-  readonly held: ConsumeMessage[];
-  consumerTag: string | undefined;
-  /** Some of it goes back to the queue when the channel closes. */
-  givesBack: boolean;
-  dead: boolean;
-}
 
 /** `Delivery.handle`. */
 export interface Handle {
@@ -202,23 +189,6 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
     }
   }
 
-  function acknowledge({ channel, unsettled }: Generation, tags: readonly number[]): void {
-    const wanted = new Set(tags);
-    let run = 0;
-    let last = 0;
-    for (const tag of unsettled) {
-      if (!wanted.has(tag)) break;
-      wanted.delete(tag);
-      unsettled.delete(tag);
-      last = tag;
-      run++;
-    }
-    if (run > 0) channel.ack(byTag(last), run > 1);
-    for (const tag of wanted) {
-      if (unsettled.delete(tag)) channel.ack(byTag(tag));
-    }
-  }
-
   function settle(generation: Generation, work: () => void): boolean {
     if (generation.dead) return false;
     try {
@@ -245,12 +215,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       }
     },
     ack: (generation, tags) => settle(generation, () => acknowledge(generation, tags)),
-    requeue: (generation, tags) =>
-      settle(generation, () => {
-        for (const tag of tags) {
-          if (generation.unsettled.delete(tag)) generation.channel.nack(byTag(tag), false, true);
-        }
-      }),
+    requeue: (generation, tags) => settle(generation, () => requeue(generation, tags)),
     restart(generation) {
       if (generation.dead) return;
       abandon(generation);
@@ -284,9 +249,4 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
     },
   };
   return self;
-}
-
-/** amqplib takes messages where it needs their tags alone. */
-function byTag(deliveryTag: number): ConsumeMessage {
-  return { fields: { deliveryTag } } as ConsumeMessage;
 }
