@@ -44,7 +44,8 @@ export function circuitBreaker(
 ): Breaker {
   const breaker = new CircuitBreaker(async (call: () => Promise<unknown>) => call(), {
     timeout: false,
-    errorThresholdPercentage: options.errorPercent ?? 50,
+    // opossum opens above its threshold, never at it: 100 would never open.
+    errorThresholdPercentage: (options.errorPercent ?? 50) - 0.001,
     volumeThreshold: options.minCalls ?? 5,
     rollingCountTimeout: options.windowMs ?? 10_000,
     rollingPercentilesEnabled: false,
