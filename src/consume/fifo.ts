@@ -4,6 +4,8 @@ export interface Fifo<T> {
   push(item: T): void;
   unshift(item: T): void;
   shift(): T | undefined;
+  /** What `shift` would take. */
+  peek(): T | undefined;
   /** Takes out all that `drop` names. */
   remove(drop: (item: T) => boolean): void;
 }
@@ -33,6 +35,7 @@ export function fifo<T>(): Fifo<T> {
       }
       return item;
     },
+    peek: () => items[head],
     remove(drop) {
       items = items.slice(head).filter((item) => !drop(item as T));
       head = 0;

@@ -3,10 +3,11 @@
  * → exactly one answer, by its deadline (S11).
  */
 
-import { fromAdapter, HoldfastError, messageOf, redact } from '../errors.ts';
+import { fromAdapter, HoldfastError, messageOf, type PublishFailure, redact } from '../errors.ts';
 import type { Emitter } from '../events.ts';
 import { type Breaker, type BreakerOptions, circuitBreaker } from '../policy/circuit-breaker.ts';
 import type { BrokerAdapter, Outgoing, Topology } from '../port.ts';
+import { createAborts } from './aborts.ts';
 import { createDeadlines } from './deadlines.ts';
 import { orderedQueue, type Pending, type SendQueue, unorderedQueue } from './queue.ts';
 import { type Buffer, createRoom } from './room.ts';
@@ -55,6 +56,11 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
 
   const deadlines = createDeadlines(pendings, (pending) => answer(pending, () => pending.reject(lateError(pending))));
 
+  // An abort cannot call a message back: what may be on its way is reported as unknown.
+  const aborts = createAborts((pending, signal) =>
+    answer(pending, () => pending.reject(abortError(pending.outgoing.id, signal, isOut(pending)))),
+  );
+
   function answer(pending: Pending, tell: () => void): void {
     if (pending.answered) return;
     pending.answered = true;
@@ -83,7 +89,10 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
           return made.breaker;
         },
         signal: stop.signal,
-        confirmed: (pending, position) => answer(pending, () => pending.resolve(position)),
+        confirmed(pending, position) {
+          pending.confirmed = true;
+          answer(pending, () => pending.resolve(position));
+        },
         unroutable: (pending) => answer(pending, () => pending.reject(unroutableError(pending))),
         rejected: (pending, error) => answer(pending, () => pending.reject(rejectedError(pending, error))),
         onRetry: (count, attempt, error) => emitter.emit('publish-retry', { topic, count, attempt, error }),
@@ -122,8 +131,8 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
 
   function report({ topology }: Destination, batch: readonly Pending[], durationMs: number): void {
     if (!emitter.listens('published')) return;
-    const failed = batch.filter((pending) => pending.lastError !== undefined).length;
-    emitter.emit('published', { topic: topology.topic, confirmed: batch.length - failed, failed, durationMs });
+    const confirmed = batch.filter((pending) => pending.confirmed).length;
+    emitter.emit('published', { topic: topology.topic, confirmed, failed: batch.length - confirmed, durationMs });
   }
 
   function publish(outgoing: Outgoing, timeoutMs: number, signal: AbortSignal | undefined): Promise<Receipt> {
@@ -138,6 +147,7 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
         deadline: Date.now() + timeoutMs,
         bytes: outgoing.body.byteLength + 256,
         maybeStored: false,
+        confirmed: false,
         inFlight: false,
         admitted: false,
         forget: undefined,
@@ -149,22 +159,17 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
       };
       pendings.add(pending);
       deadlines.watch(pending);
-      if (signal !== undefined) onAbort(pending, signal);
-      room.enter(pending.bytes, () => {
-        pending.admitted = true;
-        if (pending.answered) return room.leave(pending.bytes);
-        destination.queue.add(pending);
-        schedule(destination);
+      if (signal !== undefined) aborts.watch(pending, signal);
+      room.enter({
+        bytes: pending.bytes,
+        gone: () => pending.answered,
+        go() {
+          pending.admitted = true;
+          destination.queue.add(pending);
+          schedule(destination);
+        },
       });
     });
-  }
-
-  function onAbort(pending: Pending, signal: AbortSignal): void {
-    // An abort cannot call a message back: what may be on its way is reported as unknown.
-    const abort = (): void =>
-      answer(pending, () => pending.reject(abortError(pending.outgoing.id, signal, isOut(pending))));
-    signal.addEventListener('abort', abort, { once: true });
-    pending.forget = () => signal.removeEventListener('abort', abort);
   }
 
   async function close(drainMs: number): Promise<{ readonly unknown: number }> {
@@ -220,22 +225,28 @@ function lateError(pending: Pending): HoldfastError {
       );
 }
 
-function unroutableError({ outgoing: { id, topology } }: Pending): HoldfastError {
+/** What the last attempt says of itself is not the whole: one before it may have stored the message. */
+const outcomeOf = ({ maybeStored }: Pending): PublishFailure => (maybeStored ? 'unknown' : 'not-sent');
+
+function unroutableError(pending: Pending): HoldfastError {
+  const { id, topology } = pending.outgoing;
   return new HoldfastError(
     'unroutable',
     `Message ${id} was refused: no group consumes topic "${topology.topic}". Declare one in defineTopic's groups, or start a consumer first`,
     {
       details: { id, topic: topology.topic },
+      outcome: outcomeOf(pending),
     },
   );
 }
 
-function rejectedError({ outgoing: { id, topology } }: Pending, error: unknown): HoldfastError {
+function rejectedError(pending: Pending, error: unknown): HoldfastError {
+  const { id, topology } = pending.outgoing;
   const { code, message } = fromAdapter(error, `publish message ${id} to "${topology.topic}"`);
   return new HoldfastError(code === 'message-too-large' ? code : 'publish-rejected', message, {
     cause: error,
     details: { id, topic: topology.topic },
-    outcome: 'not-sent',
+    outcome: outcomeOf(pending),
   });
 }
 

@@ -14,6 +14,8 @@ export interface Pending {
   readonly bytes: number;
   /** Whether an attempt may have stored it. */
   maybeStored: boolean;
+  /** Surely stored. */
+  confirmed: boolean;
   /** Handed to the adapter, which has not answered yet. */
   inFlight: boolean;
   /** Counted in the buffer. */

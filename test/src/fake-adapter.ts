@@ -1,0 +1,83 @@
+/** A broker adapter for tests of the core: each function may be replaced, the rest does nothing and succeeds. */
+
+import type { BrokerAdapter, Capabilities, Outgoing, PublishOutcome, Receive, Source } from '../../src/port.ts';
+
+const capabilities: Capabilities = {
+  durability: 'memory',
+  multiProcess: false,
+  order: 'native',
+  priority: 'native',
+  delayedPublish: 'native',
+  delayedRetry: 'native',
+  delayPrecision: 'exact',
+  deadLetters: 'native',
+  publishDedupe: 'none',
+  atomicMoves: true,
+  history: false,
+  unroutable: true,
+  leases: false,
+  backlog: [],
+  defaultPartitions: 1,
+  maxBodyBytes: 1024 * 1024,
+  flow: { batchMessages: 100, batchBytes: 1024 * 1024, window: 4, exclusive: 'key' },
+};
+
+export const confirmAll = async (batch: readonly Outgoing[]): Promise<readonly PublishOutcome[]> =>
+  batch.map(() => ({ kind: 'confirmed' }));
+
+/** Thrown by a fake to say that trying again may help. */
+export class Transient extends Error {}
+
+export function fakeAdapter(
+  own: Partial<Omit<BrokerAdapter, 'capabilities'>> & { readonly capabilities?: Partial<Capabilities> } = {},
+): BrokerAdapter {
+  return {
+    name: 'fake',
+    async connect() {},
+    async declare() {},
+    publish: confirmAll,
+    subscribe: async () => fakeSource(),
+    deadLetters() {
+      throw new Error('the fake has no dead letters');
+    },
+    async backlog() {
+      return {
+        ready: undefined,
+        inFlight: undefined,
+        delayed: undefined,
+        dead: undefined,
+        oldestAgeMs: undefined,
+        exact: false,
+      };
+    },
+    health: async () => ({ connected: true, checks: [] }),
+    isTransient: (error) => error instanceof Transient,
+    async close() {},
+    ...own,
+    capabilities: { ...capabilities, ...own.capabilities },
+  };
+}
+
+export function fakeSource(own: Partial<Source> = {}): Source {
+  return {
+    settle: async (batch) => batch.map(() => 'settled'),
+    async extend() {},
+    pause() {},
+    resume() {},
+    async stop() {},
+    ...own,
+  };
+}
+
+/** A promise with its ends outside. */
+export interface Gate<T = void> {
+  readonly opened: Promise<T>;
+  open(value: T): void;
+  fail(error: unknown): void;
+}
+export function gate<T = void>(): Gate<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  return { opened: promise, open: resolve, fail: reject };
+}
+
+export type { Receive };
