@@ -10,13 +10,16 @@ export interface GroupCount {
   readonly handled: number;
   /** Among its dead letters, by reason. */
   readonly dead: ReadonlyMap<string, number>;
-  /** Further copies of them: where a broker cannot move in one step, a consumer that is killed amid the move leaves one. */
+  /**
+   * Further copies of them. A killed relay leaves one where its message went out twice and the handler always fails; a
+   * killed consumer, where the broker cannot move a message in one step.
+   */
   readonly deadTwice: number;
   /** Given to it more than once; without those whose handler always fails, which are retried on purpose. */
   readonly redelivered: number;
   /** Neither handled nor dead. */
   readonly lost: number;
-  /** Handled or dead without reason: never sent; dead though its handler never fails; dead, yet handled. */
+  /** Without reason: handled or dead, but never sent; dead, though its handler never fails or did its work; dead more often than delivered. */
   readonly unexpected: number;
 }
 
@@ -73,7 +76,10 @@ function countGroup(group: GroupName, handled: ReadonlySet<string>, evidence: Ev
   const dead = new Map(letters[group].map(({ id, reason }) => [id, reason]));
   const mayDie = (id: string): boolean =>
     poison.has(id) || (group === 'delays' && accepted.has(id) && failsByDesign(id));
-  const repeated = [...deliveriesTo(group, entries)].filter(([id, times]) => times > 1 && !failsByDesign(id));
+  const deliveries = deliveriesTo(group, entries);
+  const copies = tally(letters[group].map(({ id }) => id));
+  const tooOften = [...copies].filter(([id, times]) => times > (deliveries.get(id) ?? 0));
+  const repeated = [...deliveries].filter(([id, times]) => times > 1 && !failsByDesign(id));
   const wronglyDead = [...dead.keys()].filter((id) => !mayDie(id) || handled.has(id));
   return {
     handled: handled.size,
@@ -81,7 +87,7 @@ function countGroup(group: GroupName, handled: ReadonlySet<string>, evidence: Ev
     deadTwice: letters[group].length - dead.size,
     redelivered: repeated.length,
     lost: [...accepted, ...poison].filter((id) => !handled.has(id) && !dead.has(id)).length,
-    unexpected: wronglyDead.length + [...handled].filter((id) => !accepted.has(id)).length,
+    unexpected: wronglyDead.length + tooOften.length + [...handled].filter((id) => !accepted.has(id)).length,
   };
 }
 

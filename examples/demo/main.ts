@@ -35,19 +35,19 @@ async function demo(options: Arguments): Promise<boolean> {
   );
   if (sabotage !== undefined) console.log(`demo: sabotaged by ${sabotage}, so it has to fail`);
   const began = performance.now();
+  const interrupted = interruption();
   const flights = await readFlights(records);
   const stage = await openStage(options);
   const progress = showProgress(stage.setup.directory, records);
   try {
     const run = { ...stage, flights, progress, deadline: performance.now() + boundMs };
-    const inTime = await Promise.race([perform(run), stage.crew.failed, interruption()]);
+    const inTime = await Promise.race([perform(run), stage.crew.failed, interrupted]);
     await stage.crew.stop();
     progress.stop();
     const ledger = await takeLedger(run);
-    const failures = [...failuresOf(ledger, { records, poisoned: POISONED })];
     for (const line of linesOf(ledger)) console.log(line);
-    if (!inTime)
-      failures.unshift(`not done within ${boundMs / 1_000} s: ${describe(await whatIsLeft(stage.store, stage.raw))}`);
+    const late = inTime ? [] : [`not done in ${boundMs / 1_000} s: ${describe(await whatIsLeft(run.store, run.raw))}`];
+    const failures = [...late, ...failuresOf(ledger, { records, poisoned: POISONED })];
     const seconds = Math.round((performance.now() - began) / 1_000);
     console.log(failures.length === 0 ? `demo: passed in ${seconds} s` : `demo: FAILED: ${failures.join('; ')}`);
     return failures.length === 0;
@@ -103,11 +103,12 @@ async function until(condition: () => boolean | Promise<boolean>, { deadline }: 
   return false;
 }
 
+/** Rejects at Ctrl-C; nobody need be waiting for it yet. */
 function interruption(): Promise<never> {
-  return new Promise((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
-  });
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => undefined);
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
+  return promise;
 }
 
 function describe({ outbox, delays, board }: Left): string {

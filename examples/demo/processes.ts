@@ -8,7 +8,6 @@ import type { Setup } from './setup.ts';
 export type Role = 'writer' | 'relay' | 'consumer';
 
 export interface Member {
-  readonly name: string;
   /** Fulfils when the process has ended as it should: having done its part, or by the SIGKILL it was told to deal itself. */
   readonly ended: Promise<void>;
 }
@@ -18,7 +17,7 @@ export interface Crew {
   start(role: Role, job?: Omit<Job, 'setup' | 'name'>): Member;
   /** Rejects, with what the process wrote to stderr, when one ends otherwise. Never fulfils. */
   readonly failed: Promise<never>;
-  /** Asks all to end in good order and waits for it. */
+  /** Asks all to end in good order and waits for it; from then on nobody is replaced. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -27,6 +26,7 @@ const STDERR_CHARACTERS = 4_000;
 
 export function createCrew(setup: Setup): Crew {
   const running = new Map<ChildProcess, Promise<void>>();
+  let stopping = false;
   const counts: Record<Role, number> = { writer: 0, relay: 0, consumer: 0 };
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
   // Whoever waits for something races it with this; until then nobody listens.
@@ -59,14 +59,19 @@ export function createCrew(setup: Setup): Crew {
           stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
         },
       );
-      const ended = watch(child, name, job.crash && (() => void crew.start(role)));
+      const replace = (): void => {
+        if (!stopping) crew.start(role);
+      };
+      const ended = watch(child, name, job.crash && replace);
       running.set(child, ended);
       ended.catch(fail);
-      return { name, ended };
+      return { ended };
     },
     async stop() {
+      stopping = true;
       const all = [...running];
-      for (const [child] of all) if (child.connected) child.send('stop');
+      // One that is ending just now is not there to be told.
+      for (const [child] of all) if (child.connected) child.send('stop', () => undefined);
       // A child that does not end is no reason to leave the others; its own end is loud.
       const timer = setTimeout(() => {
         for (const [child] of all) child.kill('SIGKILL');

@@ -18,10 +18,7 @@ export interface DemoStore {
   close(): Promise<void>;
 }
 
-/**
- * Of the effects an id is not unique: a message that is handled twice must show. What the flights' tables have in
- * common with holdfast's is the transaction.
- */
+/** The demo's own tables, beside the store's. Ids of effects are not unique: a message that takes effect twice must show. */
 const TABLES = [
   'create table flights (seq integer primary key, origin text not null, delay integer not null, distance integer not null)',
   'create table effects (id text not null)',
