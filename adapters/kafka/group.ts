@@ -48,6 +48,8 @@ export interface Group {
 export async function joinGroup(context: Context, options: GroupOptions, handler: GroupHandler): Promise<Group> {
   const { client, hooks, settings } = context;
   const shares = new Map<string, Share>();
+  /** How far partitions that we lost had been handed out. */
+  const former = new Map<string, number>();
   let holding = false;
   let stopping = false;
   let settled: (() => void) | undefined;
@@ -68,6 +70,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
 
   function lose(share: Share): void {
     share.live = false;
+    former.set(nameOf(share), share.handedOutTo);
     shares.delete(nameOf(share));
     share.drained?.resolve();
     handler.lost(share);
@@ -143,14 +146,14 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       if (member === undefined) return;
       const found = await client.committed(options.group, new Map([[topic, partition + 1]]));
       const before = found.get(topic)?.[partition];
-      const start = readNote(before?.metadata ?? '');
+      const start = readNote(before?.metadata ?? '', hooks.instance);
       const offset = before?.offset ?? share.track[share.head]?.offset ?? share.position ?? 0;
       if (!share.live || share.opened) return;
-      if (before?.metadata !== atNote(start.handedOutTo)) {
-        await member.commit([{ topic, partition, offset, metadata: atNote(offset - 1) }]);
-      }
+      await member.commit([
+        { topic, partition, offset, metadata: atNote(Math.max(start.handedOutTo, offset - 1), hooks.instance) },
+      ]);
       share.suspects = start.died ? options.suspects : 0;
-      share.redeliveredTo = start.handedOutTo;
+      share.redeliveredTo = start.ours ? (former.get(nameOf(share)) ?? start.handedOutTo) : start.handedOutTo;
       share.handedOutTo = Math.max(start.handedOutTo, offset - 1);
       share.opened = true;
     } catch (error) {
@@ -187,7 +190,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       await open(share);
       handler.ready(share);
     }
-    await commit((share) => atNote(share.handedOutTo)).catch((error) => {
+    await commit((share) => atNote(share.handedOutTo, hooks.instance)).catch((error) => {
       // A rebalance, or a broker that is away: the next one says as much.
       if (!client.isTransient(error)) lastError = messageOf(error);
     });
@@ -218,7 +221,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
         member?.resume(share);
       }
     },
-    commit: () => commit((share) => atNote(share.handedOutTo)),
+    commit: () => commit((share) => atNote(share.handedOutTo, hooks.instance)),
     health: () => ({ ...(member?.state() ?? { joined: false, activeAt: 0 }), lastError }),
     async stop() {
       stopping = true;

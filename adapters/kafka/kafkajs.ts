@@ -23,6 +23,8 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
   const { Kafka, AssignerProtocol, logLevel } = await load();
   quietIdleConnections();
 
+  const logCreator = logger(warn);
+
   function fresh(): { kafka: InstanceType<typeof Kafka>; sockets: Sockets } {
     const sockets = ownSockets();
     const kafka = new Kafka({
@@ -37,7 +39,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       retry: { retries: 3, initialRetryTime: 50, maxRetryTime: 1_000 },
       socketFactory: sockets.factory,
       logLevel: logLevel.WARN,
-      logCreator: logger(warn),
+      logCreator,
     });
     return { kafka, sockets };
   }
@@ -183,14 +185,13 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     async producer() {
       const { kafka, sockets } = fresh();
       return await kafkajsProducer({
-        kafka,
+        cluster: rawClusterOf(kafka),
         sockets,
         requestTimeoutMs: settings.requestTimeoutMs,
-        leaderOf({ topic, partition }) {
-          const known = leaders.get(topic);
-          // Only where to group requests: asked for in the background, so that no publish waits for it.
-          if (known === undefined || Date.now() > known.until) describe(topic).catch(() => {});
-          return known?.byPartition.get(partition);
+        async leaderOf({ topic, partition }, anew) {
+          const leader = (await (anew ? describe(topic) : leadersOf(topic))).get(partition);
+          if (leader !== undefined) return leader;
+          throw adapterError('topology-missing', `Kafka topic "${topic}" has no partition ${partition}`);
         },
       });
     },

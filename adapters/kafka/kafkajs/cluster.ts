@@ -1,4 +1,5 @@
 import type { Kafka } from 'kafkajs';
+import type { NewRecord } from '../client.ts';
 
 /*
  * kafkajs hands its cluster, by which single requests can be made, to partition assigners; its types declare most of
@@ -36,6 +37,21 @@ export interface RawBroker {
   describeConfigs(request: { resources: readonly { type: number; name: string; configNames?: string[] }[] }): Promise<{
     readonly resources: readonly {
       readonly configEntries: readonly { readonly configName: string; readonly configValue: string | null }[];
+    }[];
+  }>;
+  initProducerId(request: object): Promise<{ readonly producerId: string; readonly producerEpoch: number }>;
+  produce(request: {
+    producerId: string;
+    producerEpoch: number;
+    acks: number;
+    timeout: number;
+    topicData: readonly {
+      topic: string;
+      partitions: readonly { partition: number; firstSequence: number; messages: readonly NewRecord[] }[];
+    }[];
+  }): Promise<{
+    readonly topics: readonly {
+      readonly partitions: readonly { readonly baseOffset: string; readonly logAppendTime?: string }[];
     }[];
   }>;
   offsetFetch(request: {

@@ -84,7 +84,9 @@ export function protocolType(error: unknown): string | undefined {
 
 export const isUndecided = (type: string): boolean => undecided.has(type);
 export const isFencing = (type: string): boolean => fencing.has(type);
-export const isPermanent = (type: string): boolean => permanent.has(type);
+/** Asked of the wrong broker, or a moment too early. */
+export const isMisrouted = (type: string | undefined): boolean =>
+  type === 'NOT_LEADER_FOR_PARTITION' || type === 'LEADER_NOT_AVAILABLE' || type === 'UNKNOWN_TOPIC_OR_PARTITION';
 
 export function isLogin(error: unknown): boolean {
   const type = protocolType(error);

@@ -20,7 +20,8 @@ export function logger(warn: Warn): logCreator {
       // `error` is a message, never a payload; a stack or a buffer is not passed on.
       const cause = typeof log.error === 'string' && log.error !== log.message ? ` (${log.error})` : '';
       const detail = `${about}${log.message}${cause}`;
-      if (expected.some((text) => log.message.includes(text))) return;
+      // An answer that is an error: whoever asked gets it, and says so if it matters.
+      if (log.message.startsWith('Response ') || expected.some((text) => log.message.includes(text))) return;
       const now = Date.now();
       if (now - (saidAt.get(detail) ?? Number.NEGATIVE_INFINITY) < AGAIN_AFTER_MS) return;
       if (saidAt.size >= MOST_REMEMBERED) saidAt.clear();

@@ -7,7 +7,7 @@ import { recordOf } from './records.ts';
 import type { Sockets } from './sockets.ts';
 
 const FIRST_RESTART_MS = 250;
-const LAST_RESTART_MS = 5_000;
+const LAST_RESTART_MS = 2_000;
 const STOP_MS = 1_500;
 const REBALANCE_MS = 60_000;
 

@@ -1,122 +1,115 @@
-import type { Kafka, Producer, TopicMessages } from 'kafkajs';
 import type { BatchAnswer, KafkaProducer, PartitionBatch } from '../client.ts';
-import { isFencing, isPermanent, isUndecided, protocolType } from './errors.ts';
+import type { RawBroker, RawCluster } from './cluster.ts';
+import { isFencing, isMisrouted, isTransient, isUndecided, protocolType } from './errors.ts';
 import type { Sockets } from './sockets.ts';
 
 const CLOSE_MS = 1_000;
+const ACKS_ALL = -1;
+const SEQUENCES = 2 ** 31;
+/** For a leader that has moved, or leads since just now. */
+const MISROUTED_PAUSES_MS = [50, 100, 250] as const;
+
+/** For a broker that has just started and still loads its state. */
+const LOADING_PAUSES_MS = [50, 100, 200, 400, 800, 1_600] as const;
 
 export interface ProducerParts {
-  readonly kafka: Kafka;
+  readonly cluster: RawCluster;
   readonly sockets: Sockets;
   readonly requestTimeoutMs: number;
-  /** The node that leads a partition, as far as known. */
-  leaderOf(batch: PartitionBatch): number | undefined;
+  /** The node that leads a partition; `anew` where what was known proved wrong. */
+  leaderOf(batch: PartitionBatch, anew: boolean): Promise<number>;
 }
 
 /**
- * A connected idempotent producer.
+ * An idempotent producer on kafkajs's single requests, one per partition, all in flight together.
  *
- * kafkajs answers one request to several partitions by one error, whatever the broker said of each. So a request that
- * failed is sent again partition by partition: what was stored is recognised by its sequence numbers and answered as such,
- * what was not shows its own error. Sequence numbers are rolled back by kafkajs after any error, stored or not; after
- * an answer of `maybe` that is not resolved by sending the same batch again, the producer must therefore be given up,
- * or the broker takes the next batch for the last one and drops it.
+ * kafkajs's own producer would not do: it answers a request to several partitions by one error, whatever the broker said
+ * of each; tries again by itself, also after `disconnect`; lets one request wait for another; and rolls its sequence
+ * numbers back after any error. If the batch was stored all the same, the broker takes the next one for a repetition,
+ * confirms it and drops it. Here a sequence number moves on when its batch is known to be stored, and not before.
  */
 export async function kafkajsProducer(parts: ProducerParts): Promise<KafkaProducer> {
-  const { kafka, sockets } = parts;
-  const producer = kafka.producer({
-    idempotent: true,
-    allowAutoTopicCreation: false,
-    // Only kafkajs's own partitioners look at the partition that a message names.
-    createPartitioner:
-      () =>
-      ({ message }) =>
-        message.partition!,
-  });
+  const { cluster, sockets } = parts;
+  let identity: { readonly producerId: string; readonly producerEpoch: number };
   try {
-    await producer.connect();
+    await cluster.connect();
+    await cluster.refreshMetadata();
+    identity = await newIdentity(cluster);
   } catch (error) {
     sockets.kill();
     throw error;
   }
+  const sequences = new Map<string, number>();
 
-  async function send(batches: readonly PartitionBatch[]): Promise<readonly BatchAnswer[]> {
-    const byLeader = Map.groupBy(batches.keys(), (index) => parts.leaderOf(batches[index]!) ?? -1);
-    const answers: BatchAnswer[] = [];
-    await Promise.all(
-      [...byLeader.values()].map(async (indexes) => {
-        const given = await sendTogether(indexes.map((index) => batches[index]!));
-        for (const [i, index] of indexes.entries()) answers[index] = given[i]!;
-      }),
-    );
-    return answers;
-  }
-
-  async function sendTogether(batches: readonly PartitionBatch[]): Promise<readonly BatchAnswer[]> {
-    const before = sockets.produced();
+  async function node(nodeId: number) {
     try {
-      const stored = await producer.sendBatch(requestOf(batches, parts.requestTimeoutMs));
-      return batches.map(({ topic, partition }) => {
-        const entry = stored.find((one) => one.topicName === topic && one.partition === partition);
-        if (entry?.baseOffset === undefined)
-          return { stored: 'maybe', error: new Error('the broker did not say where') };
-        const appendedAt = Number(entry.logAppendTime ?? -1);
-        return { stored: 'yes', offset: Number(entry.baseOffset), appendedAt: appendedAt < 0 ? undefined : appendedAt };
-      });
-    } catch (error) {
-      const type = protocolType(error);
-      if (batches.length > 1 && type !== undefined) return await oneByOne(batches);
-      return batches.map(() => failure(error, type, sockets.produced() - before));
+      return await cluster.findBroker({ nodeId });
+    } catch {
+      await cluster.refreshMetadata();
+      return await cluster.findBroker({ nodeId });
     }
   }
 
-  async function oneByOne(batches: readonly PartitionBatch[]): Promise<readonly BatchAnswer[]> {
-    const answers: BatchAnswer[] = [];
-    for (const batch of batches) answers.push(...(await sendTogether([batch])));
-    return answers;
+  async function sendOne(batch: PartitionBatch): Promise<BatchAnswer> {
+    for (const [turn, pauseMs] of [...MISROUTED_PAUSES_MS, undefined].entries()) {
+      const answer = await attempt(batch, turn > 0);
+      const misrouted = answer.stored === 'no' && isMisrouted(protocolType(answer.error));
+      if (!misrouted || pauseMs === undefined) return answer;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+    throw new Error('unreachable');
+  }
+
+  async function attempt(batch: PartitionBatch, anew: boolean): Promise<BatchAnswer> {
+    const { topic, partition, records } = batch;
+    const name = `${topic}/${partition}`;
+    const sequence = sequences.get(name) ?? 0;
+    let written: number | undefined;
+    try {
+      const broker = await node(await parts.leaderOf(batch, anew));
+      written = sockets.produced();
+      const { topics } = await broker.produce({
+        ...identity,
+        acks: ACKS_ALL,
+        // The broker gives up waiting for its replicas before we give up waiting for the broker: a clear answer.
+        timeout: Math.floor(parts.requestTimeoutMs * 0.8),
+        topicData: [{ topic, partitions: [{ partition, firstSequence: sequence, messages: records }] }],
+      });
+      const stored = topics[0]?.partitions[0];
+      sequences.set(name, (sequence + records.length) % SEQUENCES);
+      const appendedAt = Number(stored?.logAppendTime ?? -1);
+      return { stored: 'yes', offset: Number(stored?.baseOffset), appendedAt: appendedAt < 0 ? undefined : appendedAt };
+    } catch (error) {
+      const type = protocolType(error);
+      // Until the request was made, an error speaks of something else: metadata, a login.
+      if (written === undefined) return { stored: 'no', error };
+      if (type !== undefined && isFencing(type)) return { stored: 'maybe', error, fenced: true };
+      if (type !== undefined && !isUndecided(type)) return { stored: 'no', error };
+      return { stored: sockets.produced() > written ? 'maybe' : 'no', error };
+    }
   }
 
   return {
-    send,
+    send: (batches) => Promise.all(batches.map(sendOne)),
     kill: sockets.kill,
     async close() {
-      await Promise.race([disconnect(producer), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, CLOSE_MS);
+      await Promise.race([cluster.disconnect().catch(() => {}), late.promise]);
+      clearTimeout(timer);
       sockets.kill();
     },
   };
 }
 
-/** `written`: Produce requests that left meanwhile, of this call or, to be careful, of another. */
-function failure(error: unknown, type: string | undefined, written: number): BatchAnswer {
-  if (type !== undefined && isFencing(type)) return { stored: 'maybe', error, fenced: true };
-  if (type !== undefined && isPermanent(type)) return { stored: 'no', error };
-  // kafkajs tries again by itself: an earlier try, whose answer was lost, may have been stored.
-  if (type !== undefined && !isUndecided(type) && written <= 1) return { stored: 'no', error };
-  return { stored: written > 0 ? 'maybe' : 'no', error };
-}
-
-function requestOf(batches: readonly PartitionBatch[], requestTimeoutMs: number) {
-  const byTopic = Map.groupBy(batches, (batch) => batch.topic);
-  const topicMessages: TopicMessages[] = [...byTopic].map(([topic, group]) => ({
-    topic,
-    messages: group.flatMap(({ partition, records }) =>
-      records.map(({ key, value, headers, timestamp }) => ({
-        partition,
-        key,
-        value,
-        headers: headers as Record<string, string | Buffer>,
-        ...(timestamp === undefined ? {} : { timestamp: String(timestamp) }),
-      })),
-    ),
-  }));
-  // The broker gives up waiting for its replicas before we give up waiting for the broker: a clear answer.
-  return { acks: -1, timeout: Math.floor(requestTimeoutMs * 0.8), topicMessages };
-}
-
-async function disconnect(producer: Producer): Promise<void> {
-  try {
-    await producer.disconnect();
-  } catch {
-    // Its sockets are destroyed right after.
+async function newIdentity(cluster: RawCluster): ReturnType<RawBroker['initProducerId']> {
+  for (const pauseMs of LOADING_PAUSES_MS) {
+    try {
+      return await (await cluster.brokerPool.findConnectedBroker()).initProducerId({});
+    } catch (error) {
+      if (protocolType(error) === undefined || !isTransient(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
   }
+  return await (await cluster.brokerPool.findConnectedBroker()).initProducerId({});
 }
