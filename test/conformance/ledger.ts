@@ -39,6 +39,7 @@ export function ledger(): Ledger {
   const entries: Handling[] = [];
   const seen = new Set<string>();
   const watchers = new Set<() => void>();
+  const listeners = new Set<(handling: Handling) => void>();
 
   function when(what: () => string, condition: () => boolean, withinMs: number = PATIENCE_MS): Promise<void> {
     if (condition()) return Promise.resolve();
@@ -62,15 +63,19 @@ export function ledger(): Ledger {
     note(handling) {
       entries.push(handling);
       seen.add(handling.id);
+      for (const hear of listeners) hear(handling);
       for (const look of [...watchers]) look();
     },
     ids: () => new Set(seen),
     of: (id) => entries.filter((entry) => entry.id === id),
-    all(ids, withinMs) {
-      const wanted = [...ids];
-      const missing = (): string[] => wanted.filter((id) => !seen.has(id));
-      const what = (): string => `${missing().length} of ${wanted.length} messages, the first ${missing()[0]}`;
-      return when(what, () => seen.size >= new Set(wanted).size && missing().length === 0, withinMs);
+    async all(ids, withinMs) {
+      const missing = new Set(ids);
+      const wanted = missing.size;
+      for (const id of seen) missing.delete(id);
+      const forget = ({ id }: Handling): void => void missing.delete(id);
+      listeners.add(forget);
+      const what = (): string => `${missing.size} of ${wanted} messages, the first ${missing.values().next().value}`;
+      await when(what, () => missing.size === 0, withinMs).finally(() => listeners.delete(forget));
     },
     count: (n, withinMs) =>
       when(

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Client } from '../../src/client.ts';
 import { isHoldfastError } from '../../src/errors.ts';
 import { assertNoPhantom } from './ledger.ts';
 import type { Suite } from './options.ts';
@@ -20,14 +21,8 @@ export function restartCases(suite: Suite): void {
     'G2: over a kill and restart of the broker every publish has its outcome in time, all confirmed are handled, and consumers go on by themselves',
     async (world) => {
       const server = await world.server();
-      const inside = { ...world, suite: { ...world.suite, adapter: () => server.adapter() } };
-      const topic = inside.topic();
-      const { connect } = await import('../../src/connect.ts');
-      const open = async () => {
-        const client = await connect({ adapter: server.adapter(), source: 'conformance' });
-        world.defer(() => client.close({ drainMs: 2_000 }));
-        return client;
-      };
+      const topic = world.topic();
+      const open = (): Promise<Client> => world.client({ adapter: server.adapter() });
       const [publisher, consuming] = await Promise.all([open(), open()]);
       const hold = world.gate();
       const options = { ...quick('g', 0, [200, 200]), concurrency: 40 };
@@ -61,7 +56,13 @@ export function restartCases(suite: Suite): void {
       const running = (): number => started.entries.length - handled.entries.length;
 
       for (let n = 0; n < 500; n += 1) publish(30_000);
-      await until('handlers hold messages and publishes flow', () => running() >= 20 && published.length > 1_500);
+      // RabbitMQ (4.0, one node) registers a new quorum queue on disk up to half a second late: killed before, it comes
+      // back without what the queue held. That is no matter of ours to test, so the queue is older.
+      const flowing = performance.now();
+      await until(
+        'handlers hold messages and publishes flow',
+        () => running() >= 20 && published.length > 1_500 && performance.now() > flowing + 2_000,
+      );
       await server.kill();
       feeding = false;
       assert.ok(pending() >= 100, `${pending()} publishes were unconfirmed when the broker died`);

@@ -92,7 +92,7 @@ export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => 
     name: () => `conformance-${short}-${names++}`,
     script: (more = {}) => ({ name: world.name(), groups: { g: 'none' }, ...more }),
     topic: (more) => scriptedTopic(world.script(more)),
-    client: (options = {}) => open(suite.adapter(), options),
+    client: (options = {}) => open(options.adapter ?? suite.adapter(), options),
     async watched() {
       const { adapter, seen } = observed(suite.adapter());
       return { client: await open(adapter, {}), seen };
