@@ -31,9 +31,8 @@ export async function buildDebianRoot(folder: string, { suite, packages }: Debia
 async function baseRoot(suite: string): Promise<string> {
   return await installOnce(join(cacheFolder(), `debian-${suite}`), async (folder) => {
     await ensureCommands({ debootstrap: 'debootstrap' });
-    // debootstrap mounts /proc inside the new root; in a mount namespace of its own it cannot leave it there.
     const script = 'rm -rf "$1"/* && exec debootstrap --variant=minbase "$0" "$1"';
-    await run('unshare', ['--mount', 'sh', '-c', script, suite, folder], { attempts: 3 });
+    await isolated(script, [suite, folder], 3);
     await writeFile(join(folder, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
     await writeFile(join(folder, 'etc/dpkg/dpkg.cfg.d/fleet'), 'force-unsafe-io\npath-exclude=/usr/share/doc/*\n');
     return suite;
@@ -48,5 +47,12 @@ async function copyNetworkSettings(folder: string): Promise<void> {
 
 async function inRoot(folder: string, command: readonly string[], attempts: number): Promise<void> {
   const script = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"';
-  await run('unshare', ['--mount', 'sh', '-c', script, folder, ...command], { attempts, env: noninteractive });
+  await isolated(script, [folder, ...command], attempts);
+}
+
+/** Runs a script in namespaces of its own, so that neither its mounts nor its processes outlive it, or us. */
+async function isolated(script: string, args: readonly string[], attempts: number): Promise<void> {
+  const namespaces = ['unshare', '--mount', '--pid', '--fork', '--kill-child'];
+  const command = ['--pdeathsig', 'KILL', ...namespaces, 'sh', '-c', script, ...args];
+  await run('setpriv', command, { attempts, env: noninteractive });
 }

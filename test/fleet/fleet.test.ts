@@ -18,7 +18,7 @@ afterEach(async () => {
 
 for (const kind of kinds) {
   it(`${kind}: serves a real client, keeps its data over kill and restart, and leaves nothing behind`, {
-    timeout: 90_000,
+    timeout: 120_000,
   }, async (test) => {
     const server = await startOwn(test, kind);
     const client = clients[kind];
@@ -47,7 +47,7 @@ for (const kind of kinds) {
   });
 }
 
-it('killing one RabbitMQ node leaves the node beside it alone', { timeout: 60_000 }, async (test) => {
+it('killing one RabbitMQ node leaves the node beside it alone', { timeout: 120_000 }, async (test) => {
   const [one, other] = await Promise.all([startOwn(test, 'rabbitmq'), startOwn(test, 'rabbitmq')]);
   expect(one.url).not.toBe(other.url);
   await one.kill();
@@ -59,14 +59,14 @@ it('killing one RabbitMQ node leaves the node beside it alone', { timeout: 60_00
   expect(await overview.json()).toMatchObject({ product_name: 'RabbitMQ' });
 });
 
-it('settings and versions can be chosen', { timeout: 60_000 }, async (test) => {
+it('settings and versions can be chosen', { timeout: 120_000 }, async (test) => {
   const server = await startOwn(test, 'redis', { config: { appendfsync: 'everysec' } });
   expect(await clients.redis.setting(server.url, 'appendfsync')).toBe('everysec');
   expect(await clients.redis.setting(server.url, 'appendonly')).toBe('yes');
   await expect(startServer('redis', { own: true, version: 5 })).rejects.toThrow('it can start redis 8, 7');
 });
 
-it('a server that cannot start is reported with its own words', { timeout: 60_000 }, async (test) => {
+it('a server that cannot start is reported with its own words', { timeout: 120_000 }, async (test) => {
   const server = await startOwn(test, 'redis');
   const port = new URL(server.url).port;
   await expect(startServer('redis', { own: true, config: { port } })).rejects.toThrow(
@@ -87,7 +87,7 @@ it('a missing server is reported with the commands that would provide it', async
   rmSync(cache, { recursive: true });
 });
 
-it('a server named by the environment is used, and is not ours to kill', { timeout: 60_000 }, async (test) => {
+it('a server named by the environment is used, and is not ours to kill', { timeout: 120_000 }, async (test) => {
   vi.stubEnv('HOLDFAST_REDIS_URL', 'redis://elsewhere:6379');
   const theirs = await startServer('redis');
   expect(theirs).toMatchObject({ url: 'redis://elsewhere:6379', owned: false, pid: undefined });
@@ -101,7 +101,7 @@ it('a server named by the environment is used, and is not ours to kill', { timeo
   expect(ours.url).toContain('127.0.0.1');
 });
 
-it('a server ends when its starter is killed', { timeout: 60_000 }, async (test) => {
+it('a server ends when its starter is killed', { timeout: 120_000 }, async (test) => {
   skipUnlessStartable(test, 'redis');
   const { starter, pid, folder } = await startInAnotherProcess('setInterval(() => {}, 1000)');
   expect(isAlive(pid)).toBe(true);
@@ -110,7 +110,7 @@ it('a server ends when its starter is killed', { timeout: 60_000 }, async (test)
   expect(await until(() => !existsSync(`${folder}-ending`), 20_000)).toBe(true);
 });
 
-it('a server neither keeps its starter from ending nor outlives it', { timeout: 60_000 }, async (test) => {
+it('a server neither keeps its starter from ending nor outlives it', { timeout: 120_000 }, async (test) => {
   skipUnlessStartable(test, 'redis');
   const { starter, pid, folder } = await startInAnotherProcess('');
   if (starter.exitCode === null) await once(starter, 'exit');
@@ -118,7 +118,7 @@ it('a server neither keeps its starter from ending nor outlives it', { timeout: 
   expect(await until(() => !isAlive(pid) && !existsSync(folder), 20_000)).toBe(true);
 });
 
-it('a server that died by itself is known to be down, and can be restarted', { timeout: 60_000 }, async (test) => {
+it('a server that died by itself is known to be down, and can be restarted', { timeout: 120_000 }, async (test) => {
   const server = await startOwn(test, 'redis');
   signal(server.pid!, 'SIGKILL');
   expect(await until(() => server.pid === undefined, 10_000)).toBe(true);

@@ -39,10 +39,12 @@ function isComplete(release: Release): boolean {
   return isInstalled(installedFolder(release)) && (release.from !== 'maven' || hasCommand('java'));
 }
 
+const plugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
+
 async function fetchKafka(folder: string, version: string): Promise<string> {
   const own = join(import.meta.dirname, 'kafka');
   await copyFile(join(own, 'log4j2.xml'), join(folder, 'log4j2.xml'));
-  const goal = ['dependency:copy-dependencies', `-DoutputDirectory=${join(folder, 'libs')}`, '-DincludeScope=runtime'];
+  const goal = [`${plugin}:copy-dependencies`, `-DoutputDirectory=${join(folder, 'libs')}`, '-DincludeScope=runtime'];
   await run('mvn', ['-q', '-B', '-f', join(own, 'pom.xml'), ...goal], { attempts: 3 });
   return version;
 }
@@ -50,7 +52,7 @@ async function fetchKafka(folder: string, version: string): Promise<string> {
 function missing({ kind, version }: Release, folder: string): string {
   return [
     `${kind} ${version} is not installed (looked in ${folder}) and ${urlVariable(kind)} is not set.`,
-    `Either install it, as root on Debian, by: HOLDFAST_FLEET=install node test/fleet/main.ts install ${kind}`,
+    `Either install it, as root on Debian, by: node test/fleet/main.ts install ${kind}`,
     `or let the tests do so by: HOLDFAST_FLEET=install npm test`,
     `or set ${urlVariable(kind)} to a server of your own, such as compose.yaml's.`,
   ].join('\n');

@@ -6,35 +6,41 @@ import { install } from './install.ts';
 import { say } from './install-once.ts';
 import { releaseOf } from './releases.ts';
 
-const [first, ...rest] = process.argv.slice(2);
-if (first === undefined) {
-  process.stderr.write(`usage: node test/fleet/main.ts [install] ${kinds.join(' ')}\n`);
-  process.exitCode = 2;
-} else if (first === 'install') {
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+}
+
+async function main([first, ...rest]: readonly string[]): Promise<void> {
+  if (first === undefined) throw new TypeError(`usage: node test/fleet/main.ts [install] ${kinds.join(' ')}`);
+  if (first !== 'install') return await serve([first, ...rest].map(asKind));
   for (const kind of rest.length > 0 ? rest : kinds) await install(releaseOf(asKind(kind)));
-} else {
-  await serve([first, ...rest].map(asKind));
 }
 
 async function serve(wanted: readonly Kind[]): Promise<void> {
-  const interrupted = new Promise((resolve) => {
-    process.once('SIGINT', resolve);
-    process.once('SIGTERM', resolve);
-  });
-  // A pending promise does not keep the process alive; a timer does.
-  const alive = setInterval(() => {}, 60_000);
-  const servers = await Promise.all(wanted.map(startAndPrint));
+  const servers: Server[] = [];
+  const stop = async () => {
+    await Promise.all(servers.map((server) => server.stop()));
+    process.exit(); // one that is still being started is ended by the guard
+  };
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  await Promise.all(
+    wanted.map(async (kind) => {
+      const server = await startServer(kind, { own: true });
+      servers.push(server);
+      print(server);
+    }),
+  );
   say('ready; interrupt to stop');
-  await interrupted;
-  await Promise.all(servers.map((server) => server.stop()));
-  clearInterval(alive);
+  setInterval(() => {}, 60_000); // the servers themselves do not keep this process alive
 }
 
-async function startAndPrint(kind: Kind): Promise<Server> {
-  const server = await startServer(kind, { own: true });
-  process.stdout.write(`export ${urlVariable(kind)}=${server.url}\n`);
-  if (server.managementUrl) process.stdout.write(`export HOLDFAST_RABBITMQ_MANAGEMENT_URL=${server.managementUrl}\n`);
-  return server;
+function print({ kind, url, managementUrl }: Server): void {
+  process.stdout.write(`export ${urlVariable(kind)}=${url}\n`);
+  if (managementUrl) process.stdout.write(`export HOLDFAST_RABBITMQ_MANAGEMENT_URL=${managementUrl}\n`);
 }
 
 function asKind(name: string): Kind {

@@ -51,7 +51,7 @@ export async function until(condition: () => boolean | Promise<boolean>, withinM
   for (;;) {
     if (await condition()) return true;
     if (performance.now() > deadline) return false;
-    await sleep(10);
+    await sleep(15);
   }
 }
 
