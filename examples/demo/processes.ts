@@ -7,15 +7,12 @@ import type { Setup } from './setup.ts';
 
 export type Role = 'writer' | 'relay' | 'consumer';
 
-export interface Member {
-  /** Fulfils when the process has ended as it should: having done its part, or by the SIGKILL it was told to deal itself. */
-  readonly ended: Promise<void>;
-}
-
 export interface Crew {
   /** One that is told to kill itself is replaced when it has. */
-  start(role: Role, job?: Omit<Job, 'setup' | 'name'>): Member;
-  /** Rejects, with what the process wrote to stderr, when one ends otherwise. Never fulfils. */
+  start(role: Role, job?: Omit<Job, 'setup' | 'name'>): void;
+  /** How many of a role there are at this moment. */
+  running(role: Role): number;
+  /** Rejects, with what it wrote to stderr, when a process ends otherwise than told. Never fulfils. */
   readonly failed: Promise<never>;
   /** Asks all to end in good order and waits for it; from then on nobody is replaced. Idempotent. */
   stop(): Promise<void>;
@@ -25,7 +22,7 @@ const STOP_MS = 30_000;
 const STDERR_CHARACTERS = 4_000;
 
 export function createCrew(setup: Setup): Crew {
-  const running = new Map<ChildProcess, Promise<void>>();
+  const running = new Map<ChildProcess, { readonly role: Role; readonly ended: Promise<void> }>();
   let stopping = false;
   const counts: Record<Role, number> = { writer: 0, relay: 0, consumer: 0 };
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
@@ -63,10 +60,10 @@ export function createCrew(setup: Setup): Crew {
         if (!stopping) crew.start(role);
       };
       const ended = watch(child, name, job.crash && replace);
-      running.set(child, ended);
+      running.set(child, { role, ended });
       ended.catch(fail);
-      return { ended };
     },
+    running: (role) => [...running.values()].filter((one) => one.role === role).length,
     async stop() {
       stopping = true;
       const all = [...running];
@@ -76,7 +73,7 @@ export function createCrew(setup: Setup): Crew {
       const timer = setTimeout(() => {
         for (const [child] of all) child.kill('SIGKILL');
       }, STOP_MS);
-      await Promise.all(all.map(([, ended]) => ended.catch(() => undefined)));
+      await Promise.all(all.map(([, { ended }]) => ended.catch(() => undefined)));
       clearTimeout(timer);
     },
   };

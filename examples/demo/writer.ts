@@ -7,11 +7,16 @@ import { WRITERS } from './setup.ts';
 import { openStore } from './stores.ts';
 import { flightReported, idOf } from './topics.ts';
 
-await play(async ({ setup, writer, ledger }) => {
+await play(async ({ setup, writer, ledger, stopped }) => {
+  let stopping = false;
+  void stopped.then(() => {
+    stopping = true;
+  });
   const flights = await readFlights(setup.records);
   const { store, run, close } = await openStore(setup);
   // An airport is one writer's alone, so its flights are written in the order of the file.
   for (const flight of flights.filter(({ origin }) => partitionOf(origin, WRITERS) === writer)) {
+    if (stopping) break;
     const id = idOf(flight.seq);
     ledger.write({ event: 'begin', id });
     await store.outbox.transaction(async (tx) => {
