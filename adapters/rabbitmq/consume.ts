@@ -137,16 +137,20 @@ function of(channels: readonly QueueChannel[], lane: Priority | undefined): read
 
 /**
  * One priority per shard, by which RabbitMQ hands a shard to the consumer it prefers (S19). Each process ranks the shards
- * in an order of its own: two processes' ranks have the same sum, so neither is preferred everywhere, which independent
- * numbers would be now and then. The same for all lanes of a shard, which are owned together.
+ * in an order of its own; where two rank a shard alike, one of them is preferred at even ranks, the other at odd ones. So
+ * of two processes none is preferred everywhere, which independent numbers would be now and then. The same for all
+ * lanes of a shard, which are owned together.
  */
-function preferences(shards: number, instance: string): readonly number[] {
-  const hashes = Array.from({ length: shards }, (_, shard) =>
-    createHash('sha256').update(`${shard} ${instance}`).digest().readUInt32BE(),
-  );
+export function preferences(shards: number, instance: string): readonly number[] {
+  const hash = (text: string): number => createHash('sha256').update(text).digest().readUInt32BE();
+  const hashes = Array.from({ length: shards }, (_, shard) => hash(`${shard} ${instance}`));
   const ranked = hashes.toSorted((a, b) => a - b);
   const width = Math.floor(0x7fff_ffff / shards);
-  return hashes.map((hash) => ranked.indexOf(hash) * width + (hash % width));
+  const tie = hash(instance) % width;
+  return hashes.map((own) => {
+    const rank = ranked.indexOf(own);
+    return rank * width + (rank % 2 === 0 ? tie : width - 1 - tie);
+  });
 }
 
 /** Hands over in one batch what one read of the socket brought, and nothing before `open`. */

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { preferences } from '../../adapters/rabbitmq/consume.ts';
 import type { Delivery, Outgoing, Topology } from '../../src/port.ts';
 import {
   type Consumer,
@@ -77,6 +78,20 @@ describe('rabbitmq: lanes', () => {
 });
 
 describe('rabbitmq: ordered groups', () => {
+  it('S19: lets no one of two processes have every shard', () => {
+    for (const shards of [2, 3, 4, 8]) {
+      for (let pair = 0; pair < 500; pair++) {
+        const [one, two] = [preferences(shards, `a${pair}`), preferences(shards, `b${pair}`)];
+        const won = one.filter((priority, shard) => priority > two[shard]!).length;
+        expect(won).toBeGreaterThan(0);
+        expect(won).toBeLessThan(shards);
+        expect(one.every((priority) => Number.isSafeInteger(priority) && priority >= 0 && priority < 2 ** 31)).toBe(
+          true,
+        );
+      }
+    }
+  });
+
   it('S19: spreads shards over consumers, and hands one over when all that was delivered of it is settled', async () => {
     const topology = topologyOf({ board: 'ordered' }, { partitions: 4 });
     const { adapter: one } = await open();
