@@ -85,7 +85,8 @@ export class DeadLetter extends Error {
   readonly reason: string;
   constructor(reason: string, options?: { readonly cause?: unknown }) {
     super(reason, options);
-    this.reason = reason;
+    // Plain JavaScript may say nothing here, and a dead letter needs a reason.
+    this.reason = typeof reason === 'string' && reason !== '' ? reason : 'failed';
   }
 }
 
@@ -110,11 +111,15 @@ export function fromAdapter(error: unknown, doing: string): HoldfastError {
   return new HoldfastError(known, `Could not ${doing}: ${redact(messageOf(error))}`, { cause: error });
 }
 
-/** The text of anything that was thrown. */
+/** The text of anything that was thrown. Never throws itself. */
 export function messageOf(error: unknown): string {
-  if (error instanceof Error) return error.message || error.name;
-  if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message);
-  return String(error);
+  try {
+    if (error instanceof Error) return String(error.message || error.name);
+    if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message);
+    return String(error);
+  } catch {
+    return 'something that has no text was thrown';
+  }
 }
 
 /** Takes the user and password out of every URL in a text. */

@@ -3,11 +3,13 @@
 import { HoldfastError } from '../errors.ts';
 
 export interface Call {
-  /** Aborts at the deadline, on revocation and when the consumer gives up draining. */
+  /** Aborts at the deadline, when the source loses the message, and when the consumer gives up draining. */
   readonly signal: AbortSignal;
   /** Runs the handler under the deadline. After an abort, what it still does or returns is ignored. */
   invoke(handler: () => unknown): Promise<void>;
   abort(reason: unknown): void;
+  /** Aborts the signal alone: the call goes on until the handler returns or its deadline comes, and its key waits for it. */
+  warn(reason: unknown): void;
   /** Ends the call: it can no longer be aborted. */
   end(): void;
 }
@@ -50,12 +52,14 @@ export function createCalls(timeoutMs: number, describe: string): Calls {
   function begin(): Call {
     let controller: AbortController | undefined;
     let aborted: { readonly reason: unknown } | undefined;
+    let warned: { readonly reason: unknown } | undefined;
     let fail: ((reason: unknown) => void) | undefined;
     const call: Call = {
       get signal() {
         if (controller === undefined) {
           controller = new AbortController();
-          if (aborted !== undefined) controller.abort(aborted.reason);
+          const why = aborted ?? warned;
+          if (why !== undefined) controller.abort(why.reason);
         }
         return controller.signal;
       },
@@ -79,6 +83,10 @@ export function createCalls(timeoutMs: number, describe: string): Calls {
         if (aborted !== undefined) return;
         aborted = { reason };
         fail?.(reason);
+        controller?.abort(reason);
+      },
+      warn(reason) {
+        warned ??= { reason };
         controller?.abort(reason);
       },
       end() {

@@ -2,6 +2,7 @@
 
 import { HoldfastError } from '../errors.ts';
 import type { Emitter } from '../events.ts';
+import { checkOptions, durationMs, MAX_TIMER_MS } from '../options.ts';
 import { rateLimit } from '../policy/rate.ts';
 import type { BrokerAdapter, Delivery, Receive, SettleOutcome, Source, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
@@ -10,7 +11,7 @@ import { fifo } from './fifo.ts';
 import type { ConsumePlan } from './options.ts';
 import { orderedSchedule, unorderedSchedule } from './order.ts';
 import type { ProcessContext } from './process.ts';
-import { createSettler, type Settler } from './settle.ts';
+import { around, createSettler, type Settler } from './settle.ts';
 import { type Work, workFor } from './work.ts';
 
 export interface Consumer {
@@ -60,6 +61,15 @@ export interface Runner {
   ): Promise<void>;
 }
 
+/** After the drain, how long aborted handlers and settlements under way are waited for. */
+const GRACE_MS = 5_000;
+
+async function within(ms: number, event: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([event, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
+}
+
 export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promise<ConsumerInternals> {
   const { adapter, topology, topic, plan, ordered, emitter } = setup;
   const schedule = ordered ? orderedSchedule(plan.laneWeights) : unorderedSchedule(plan.laneWeights);
@@ -71,6 +81,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   const closing = new AbortController();
   const counts = { settled: 0, unknown: 0 };
   let running = 0;
+  let settling = 0;
   let paused = false;
   let stopping = false;
   let ended: Promise<Drained> | undefined;
@@ -92,13 +103,15 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       pump();
     },
     revoked(epoch) {
-      for (const [delivery, work] of held) {
-        if (delivery.epoch !== epoch) continue;
+      const lost = [...held].filter(([delivery]) => delivery.epoch === epoch);
+      for (const [delivery, work] of lost) {
         work.revoked = true;
         held.delete(delivery);
       }
+      for (const [, work] of lost) work.onRevoked?.();
       schedule.drop((work) => work.revoked);
       due.remove((work) => work.revoked && release(work));
+      pump();
     },
   };
 
@@ -132,29 +145,28 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     : undefined;
 
   function counting(inner: Settler): Settler {
-    return {
-      async settle(settlement) {
-        // From here on it is the adapter's: its lease is not ours to renew.
-        held.delete(settlement.delivery);
-        const outcome: SettleOutcome = await inner.settle(settlement);
-        if (outcome === 'settled') counts.settled += 1;
-        else if (outcome === 'unknown') counts.unknown += 1;
-        return outcome;
-      },
-      idle: () => inner.idle(),
-      get lastSettledAt() {
-        return inner.lastSettledAt;
-      },
-    };
+    return around(inner, async (settlement) => {
+      // From here on it is the adapter's: its lease is not ours to renew.
+      held.delete(settlement.delivery);
+      settling += 1;
+      const outcome: SettleOutcome = await inner.settle(settlement);
+      settling -= 1;
+      if (outcome === 'settled') counts.settled += 1;
+      else if (outcome === 'unknown') counts.unknown += 1;
+      return outcome;
+    });
   }
 
   function hold(work: Work, delayMs: number): void {
-    const timer = setTimeout(() => {
-      timers.delete(timer);
-      if (work.revoked) release(work);
-      else due.push(work);
-      pump();
-    }, delayMs);
+    const timer = setTimeout(
+      () => {
+        timers.delete(timer);
+        if (work.revoked) release(work);
+        else due.push(work);
+        pump();
+      },
+      Math.min(delayMs, MAX_TIMER_MS),
+    );
     timers.add(timer);
   }
 
@@ -173,6 +185,8 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       }
       const batch = take();
       if (batch.length === 0) return;
+      rate.take(performance.now());
+      firstWaitingAt = performance.now();
       start(batch);
     }
   }
@@ -183,7 +197,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       const fillMs = firstWaitingAt + runner.batchWaitMs - performance.now();
       if (fillMs > 0) return fillMs;
     }
-    return rate.take(performance.now());
+    return rate.waitMs(performance.now());
   }
 
   function wakeIn(ms: number): void {
@@ -201,7 +215,6 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       if (work === undefined) break;
       batch.push(work);
     }
-    firstWaitingAt = performance.now();
     return batch;
   }
 
@@ -209,6 +222,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     running += 1;
     void runner
       .run(batch, context, (work, free) => free && schedule.free(work))
+      .catch((error: unknown) => emitter.emit('error', { during: `handle messages of group "${plan.group}"`, error }))
       .then(() => {
         running -= 1;
         if (running === 0) idle?.();
@@ -233,25 +247,20 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     // What has not finished by now is aborted and given back.
     closing.abort(new HoldfastError('handler-aborted', 'the consumer is closing'));
     calls.abortAll(closing.signal.reason);
-    await quiet(5_000);
+    await quiet(GRACE_MS);
     for (const timer of timers) clearTimeout(timer);
     clearTimeout(wakeTimer);
-    await settler.idle();
+    await within(GRACE_MS, settler.idle());
     clearInterval(leaseTimer);
     calls.close();
     const givenBack = held.size;
+    const unknown = counts.unknown - before.unknown + settling;
     await opened.stop();
-    return { completed: counts.settled - before.settled, givenBack, unknown: counts.unknown - before.unknown };
+    return { completed: counts.settled - before.settled, givenBack, unknown };
   }
 
   async function quiet(withinMs: number): Promise<void> {
-    if (running === 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      idle = resolve;
-      timer = setTimeout(resolve, withinMs);
-    });
-    clearTimeout(timer);
+    if (running > 0) await within(withinMs, new Promise<void>((resolve) => (idle = resolve)));
   }
 
   return {
@@ -261,15 +270,16 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     ready: async () => (await adapter.backlog(topology, plan.group)).ready,
     pause() {
       paused = true;
-      opened.pause();
+      if (!stopping) opened.pause();
     },
     resume() {
       paused = false;
       if (!stopping) opened.resume();
       pump();
     },
-    close({ drainMs = 10_000 } = {}) {
-      ended ??= drain(drainMs);
+    async close(options = {}) {
+      checkOptions('close', options, { drainMs: durationMs });
+      ended ??= drain(options.drainMs ?? 10_000);
       return ended;
     },
     stalledMs: () =>

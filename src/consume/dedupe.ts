@@ -1,11 +1,17 @@
+import type { Emitter } from '../events.ts';
 import { checkOptions, count, positiveMs } from '../options.ts';
+import { around, type Settler } from './settle.ts';
+import type { Work } from './work.ts';
 
 /**
  * Remembers handled messages for a while, outside the handler's transaction: a crash between effect and `commit` can
  * still repeat one. Where that matters, use an inbox.
  */
 export interface DedupeStore {
-  /** `new`: ours to handle. `done`: handled before. `busy`: somebody is handling it now. */
+  /**
+   * `new`: ours to handle, until `commit` or `release`. `done`: handled before. `busy`: somebody is handling it now; a
+   * store that outlives the process must let that end by itself, for the claimant may have died.
+   */
   claim(key: string): Promise<'new' | 'done' | 'busy'>;
   commit(key: string): Promise<void>;
   release(key: string): Promise<void>;
@@ -42,5 +48,41 @@ export function memoryDedupe(options: { readonly windowMs?: number; readonly max
     async release(key) {
       busy.delete(key);
     },
+  };
+}
+
+export const dedupeName = (group: string, topic: string, identity: string): string => `${group}\n${topic}\n${identity}`;
+
+/** A claim on one message, ended exactly once: with its settlement, or by `end` where there is none. */
+export interface Claim {
+  readonly settler: Settler;
+  /** After its handling: it may be held, given back or lost. What was handled stays handled. */
+  end(work: Work): Promise<void>;
+}
+
+export function claimOf(
+  store: DedupeStore,
+  key: string,
+  context: { readonly settler: Settler; readonly emitter: Emitter },
+): Claim {
+  const { settler } = context;
+  let ended = false;
+
+  async function finish(handled: boolean): Promise<void> {
+    if (ended) return;
+    ended = true;
+    try {
+      await (handled ? store.commit(key) : store.release(key));
+    } catch (error) {
+      context.emitter.emit('error', { during: 'dedupe', error });
+    }
+  }
+
+  return {
+    settler: around(settler, async (settlement) => {
+      await finish(settlement.kind === 'done');
+      return settler.settle(settlement);
+    }),
+    end: (work) => finish(work.handled),
   };
 }

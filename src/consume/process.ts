@@ -3,14 +3,16 @@
  * retry or dead. Every path ends in exactly one settlement, or in none where the source is to give the message back.
  */
 
-import { DeadLetter, isHoldfastError, RetryLater } from '../errors.ts';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import type { Emitter } from '../events.ts';
 import { identityOf, type Message } from '../message.ts';
-import { nextStep } from '../policy/delays.ts';
+import { wholeMs } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
 import type { Topic } from '../topic.ts';
 import type { Calls } from './calls.ts';
+import { type Decision, decide } from './decide.ts';
 import { decode, messageFor } from './decode.ts';
+import { claimOf, dedupeName } from './dedupe.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import { deadMarks, retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
@@ -42,10 +44,24 @@ export interface ProcessContext {
 /** Whether the key may go on: false while its message is held for a retry. */
 export type Finished = boolean;
 
-const STORE_BACKOFF = { retries: 10, firstMs: 100, factor: 2, maxMs: 5_000, jitter: true };
+export const STORE_BACKOFF = { retries: 10, firstMs: 100, factor: 2, maxMs: 5_000, jitter: true };
 
 /** Never rejects. */
-export async function process(work: Work, context: ProcessContext): Promise<Finished> {
+export function process(work: Work, context: ProcessContext): Promise<Finished> {
+  return guarded(work, context, () => steps(work, context));
+}
+
+/** Whatever goes wrong unforeseen, the message is tried again later and its slot is freed. */
+export async function guarded(work: Work, context: ProcessContext, run: () => Promise<Finished>): Promise<Finished> {
+  try {
+    return await run();
+  } catch (error) {
+    context.emitter.emit('error', { during: `handle a message of group "${context.plan.group}"`, error });
+    return retry(work, context, 1_000);
+  }
+}
+
+async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   const { delivery } = work;
   if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now())
     return expired(work, context);
@@ -78,21 +94,28 @@ export async function attempts(
   failed?: { readonly error: unknown },
 ): Promise<Finished> {
   const { plan } = context;
+  let decision: Decision | undefined;
+  const again = (error: unknown): boolean => {
+    if (work.revoked) return false;
+    decision = decide(work, error, payload, context);
+    return decision.kind === 'immediate';
+  };
   try {
     await withRetries(
       (number) =>
         number === 1 && failed !== undefined ? Promise.reject(failed.error) : once(work, payload, identity, context),
       { ...plan.retry.immediate, retries: Number.POSITIVE_INFINITY, jitter: false },
-      (error) => !work.revoked && decide(work, error, payload, context).kind === 'immediate',
+      again,
       context.closing,
     );
+    work.handled = true;
   } catch (error) {
     if (work.revoked || context.closing.aborted) return true;
     if (error instanceof StoreFailed) {
       context.emitter.emit('error', { during: `inbox of group "${plan.group}"`, error: error.cause });
       return retry(work, context, 1_000);
     }
-    const step = decide(work, error, payload, context);
+    const step = decision ?? decide(work, error, payload, context);
     if (step.kind === 'dead') return dead(work, context, step.reason, error);
     return retry(work, context, step.kind === 'delay' ? step.delayMs : 0);
   }
@@ -107,7 +130,10 @@ async function once(
   context: ProcessContext,
 ): Promise<void> {
   const { plan, topic, calls, emitter } = context;
+  // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
+  if (work.revoked || context.closing.aborted) throw lostError(topic.name, plan.group);
   const call = calls.begin();
+  work.onRevoked = () => call.warn(lostError(topic.name, plan.group));
   const startedAt = performance.now();
   work.attempts += 1;
   const attempt = work.attempts;
@@ -151,47 +177,21 @@ async function once(
     else work.firstFailedAt ??= Date.now();
     throw error;
   } finally {
+    work.onRevoked = undefined;
     call.end();
   }
 }
 
-type Decision =
-  | { readonly kind: 'immediate' }
-  | { readonly kind: 'delay'; readonly delayMs: number }
-  | { readonly kind: 'dead'; readonly reason: string };
-
-function decide(work: Work, error: unknown, payload: unknown, { plan, topic, emitter }: ProcessContext): Decision {
-  if (error instanceof StoreFailed) return { kind: 'delay', delayMs: 1_000 };
-  const decision = policy();
-  if (emitter.listens('failed')) {
-    const id = work.delivery.message.id ?? work.delivery.position;
-    emitter.emit('failed', {
-      topic: topic.name,
-      group: plan.group,
-      id,
-      attempt: work.attempts,
-      error,
-      next: decision.kind === 'dead' ? 'dead-letter' : 'retry',
-    });
-  }
-  return decision;
-
-  function policy(): Decision {
-    if (error instanceof DeadLetter) return { kind: 'dead', reason: error.reason };
-    const step = nextStep(plan.retry, work.attempts);
-    const reason = isHoldfastError(error) && error.code === 'handler-timeout' ? 'timeout' : 'failed';
-    if (step.kind === 'exhausted') return { kind: 'dead', reason };
-    if (error instanceof RetryLater) return { kind: 'delay', delayMs: error.delayMs };
-    const message = messageFor(topic, work.delivery, payload, work.attempts);
-    if (plan.classify(error, { message, attempts: work.attempts }) === 'dead-letter') return { kind: 'dead', reason };
-    return step;
-  }
-}
+export const lostError = (topic: string, group: string): HoldfastError =>
+  new HoldfastError(
+    'handler-aborted',
+    `Group "${group}" of topic "${topic}" has lost the message: its connection, lease or partition is gone, or its consumer closes. It comes again`,
+  );
 
 async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {
   const { topic, plan, emitter } = context;
   const store = plan.dedupe!;
-  const key = `${plan.group}\n${topic.name}\n${identity}`;
+  const key = dedupeName(plan.group, topic.name, identity);
   try {
     const claim = await store.claim(key);
     if (claim === 'busy') return retry(work, context, 1_000);
@@ -207,24 +207,11 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
     emitter.emit('error', { during: `dedupe of group "${plan.group}"`, error });
     return retry(work, context, 1_000);
   }
-  const before = work.attempts;
-  const finished = await attempts(work, payload, identity, {
-    ...context,
-    settler: committing(context.settler, () => store.commit(key)),
-  });
-  if (work.attempts === before || !finished) await store.release(key).catch(() => undefined);
-  return finished;
-
-  function committing(settler: Settler, commit: () => Promise<void>): Settler {
-    return {
-      ...settler,
-      settle: async (settlement) => {
-        await (settlement.kind === 'done' ? commit() : store.release(key)).catch((error: unknown) =>
-          emitter.emit('error', { during: 'dedupe', error }),
-        );
-        return settler.settle(settlement);
-      },
-    };
+  const claim = claimOf(store, key, context);
+  try {
+    return await attempts(work, payload, identity, { ...context, settler: claim.settler });
+  } finally {
+    await claim.end(work);
   }
 }
 
@@ -237,13 +224,13 @@ function settleDone(work: Work, { settler }: ProcessContext): Finished {
 async function retry(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
   if (work.revoked) return true;
   if (context.ordered) {
-    context.hold(work, delayMs);
+    context.hold(work, wholeMs(delayMs));
     return false;
   }
   await context.settler.settle({
     kind: 'retry',
     delivery: work.delivery,
-    delayMs,
+    delayMs: wholeMs(delayMs),
     marks: retryMarks(work, Date.now()),
   });
   return true;

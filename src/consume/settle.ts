@@ -11,6 +11,17 @@ export interface Settler {
   readonly lastSettledAt: number;
 }
 
+/** A settler that sees what passes through another. */
+export function around(inner: Settler, settle: Settler['settle']): Settler {
+  return {
+    settle,
+    idle: () => inner.idle(),
+    get lastSettledAt() {
+      return inner.lastSettledAt;
+    },
+  };
+}
+
 interface Entry {
   readonly settlement: Settlement;
   readonly resolve: (outcome: SettleOutcome) => void;

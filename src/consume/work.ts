@@ -9,9 +9,13 @@ export interface Work {
   firstFailedAt: number | undefined;
   /** Its source has lost it: whatever comes of it settles nothing. */
   revoked: boolean;
+  /** Its handler has returned. */
+  handled: boolean;
+  /** While it is handled: tells the handler that the source has lost it. */
+  onRevoked: (() => void) | undefined;
 }
 
 export function workFor(delivery: Delivery): Work {
   const { attempts, firstFailedAt } = readProgress(delivery.message.marks);
-  return { delivery, attempts, firstFailedAt, revoked: false };
+  return { delivery, attempts, firstFailedAt, revoked: false, handled: false, onRevoked: undefined };
 }

@@ -94,6 +94,9 @@ export function retryPlan(options: RetryOptions = {}): RetryPlan {
   return { immediate, delays: list, maxAttempts: (1 + immediate.retries) * (1 + list.times) };
 }
 
+/** A delay as brokers take it: whole milliseconds, rounded up. What a policy cannot say (NaN, below 0) is no delay. */
+export const wholeMs = (ms: number): number => (ms > 0 ? Math.ceil(Math.min(ms, Number.MAX_SAFE_INTEGER)) : 0);
+
 export type NextStep =
   | { readonly kind: 'immediate' }
   | { readonly kind: 'delay'; readonly delayMs: number }

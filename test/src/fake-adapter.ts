@@ -1,6 +1,6 @@
 /** A broker adapter for tests of the core: each function may be replaced, the rest does nothing and succeeds. */
 
-import type { BrokerAdapter, Capabilities, Outgoing, PublishOutcome, Receive, Source } from '../../src/port.ts';
+import type { BrokerAdapter, Capabilities, Inbox, Outgoing, PublishOutcome, Receive, Source } from '../../src/port.ts';
 
 const capabilities: Capabilities = {
   durability: 'memory',
@@ -81,3 +81,22 @@ export function gate<T = void>(): Gate<T> {
 }
 
 export type { Receive };
+
+/** Remembers in memory what was handled. `broken` says whether the store fails now. */
+export function fakeInbox(broken: () => boolean = () => false): Inbox<object> {
+  const known = new Set<string>();
+  return {
+    kind: 'fake',
+    maxTransactions: 10,
+    async run(claims, _signal, work) {
+      if (broken()) throw new Error('the database is away');
+      const names = claims.map(({ group, topic, identity }) => JSON.stringify([group, topic, identity]));
+      const fresh = names.flatMap((name, index) => (known.has(name) || names.indexOf(name) < index ? [] : [index]));
+      if (fresh.length > 0) await work({}, fresh);
+      for (const index of fresh) known.add(names[index]!);
+      return fresh;
+    },
+    seen: async (claims) =>
+      claims.map(({ group, topic, identity }) => known.has(JSON.stringify([group, topic, identity]))),
+  };
+}

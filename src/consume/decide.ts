@@ -1,0 +1,56 @@
+import { DeadLetter, isHoldfastError, RetryLater } from '../errors.ts';
+import type { Message } from '../message.ts';
+import { nextStep } from '../policy/delays.ts';
+import { messageFor } from './decode.ts';
+import { StoreFailed } from './handle.ts';
+import type { Classified } from './options.ts';
+import type { ProcessContext } from './process.ts';
+import type { Work } from './work.ts';
+
+/** What follows when a message's handler has failed. */
+export type Decision =
+  | { readonly kind: 'immediate' }
+  | { readonly kind: 'delay'; readonly delayMs: number }
+  | { readonly kind: 'dead'; readonly reason: string };
+
+/** Asked once for each failure. */
+export function decide(
+  work: Work,
+  error: unknown,
+  payload: unknown,
+  { plan, topic, emitter }: ProcessContext,
+): Decision {
+  if (error instanceof StoreFailed) return { kind: 'delay', delayMs: 1_000 };
+  const decision = policy();
+  if (emitter.listens('failed')) {
+    const id = work.delivery.message.id ?? work.delivery.position;
+    emitter.emit('failed', {
+      topic: topic.name,
+      group: plan.group,
+      id,
+      attempt: work.attempts,
+      error,
+      next: decision.kind === 'dead' ? 'dead-letter' : 'retry',
+    });
+  }
+  return decision;
+
+  function policy(): Decision {
+    if (error instanceof DeadLetter) return { kind: 'dead', reason: error.reason };
+    const step = nextStep(plan.retry, work.attempts);
+    const reason = isHoldfastError(error) && error.code === 'handler-timeout' ? 'timeout' : 'failed';
+    if (step.kind === 'exhausted') return { kind: 'dead', reason };
+    if (error instanceof RetryLater) return { kind: 'delay', delayMs: error.delayMs };
+    const message = messageFor(topic, work.delivery, payload, work.attempts);
+    return classified(message) === 'dead-letter' ? { kind: 'dead', reason } : step;
+  }
+
+  function classified(message: Message): Classified {
+    try {
+      return plan.classify(error, { message, attempts: work.attempts });
+    } catch (thrown) {
+      emitter.emit('error', { during: `classify an error of group "${plan.group}"`, error: thrown });
+      return 'retry';
+    }
+  }
+}
