@@ -1,15 +1,29 @@
 /** One handler call for many messages; one failed message does not fail its batch (S25). */
 
+import { RetryLater } from '../errors.ts';
 import { identityOf, type Message } from '../message.ts';
+import { nextStep } from '../policy/delays.ts';
+import { withRetries } from '../policy/retry.ts';
 import type { Runner } from './consumer.ts';
 import { decode, messageFor } from './decode.ts';
-import { handlePlain, handleWithInbox } from './handle.ts';
+import { type Claim, claimOf, dedupeName } from './dedupe.ts';
+import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import type { BatchOptions } from './options.ts';
-import { attempts, type CallContext, type ProcessContext, process } from './process.ts';
+import {
+  attempts,
+  type CallContext,
+  guarded,
+  lostError,
+  type ProcessContext,
+  process,
+  STORE_BACKOFF,
+} from './process.ts';
 import type { Work } from './work.ts';
 
+type BatchRun = Omit<ProcessContext, 'invoke'>;
+
 export interface BatchContext extends CallContext {
-  /** This message has failed, the others have not. With an inbox the transaction is rolled back and each message handled singly. */
+  /** This message has failed, the others have not. With an inbox the transaction is rolled back and the others are handled singly. */
   fail(message: Message, error: unknown): void;
 }
 export type BatchHandler = (messages: readonly Message[], context: BatchContext) => unknown;
@@ -19,7 +33,11 @@ interface Item {
   readonly payload: unknown;
   readonly identity: string;
   readonly message: Message;
+  readonly claim: Claim | undefined;
 }
+
+/** Those that the call did not handle: by an error of their own, or for no fault of theirs (undefined). */
+type Failures = Map<Item, { readonly error: unknown } | undefined>;
 
 export function batchRunner(options: BatchOptions, handler: BatchHandler): Runner {
   const single = (message: Message, context: CallContext): unknown => {
@@ -38,67 +56,100 @@ export function batchRunner(options: BatchOptions, handler: BatchHandler): Runne
     batchWaitMs: options.waitMs ?? 0,
     async run(batch, context, finished) {
       const alone = { ...context, invoke: single };
-      const items: Item[] = [];
-      const singles: Work[] = [];
-      for (const work of batch) {
-        const item = await ready(work, context);
-        if (item === undefined) singles.push(work);
-        else items.push(item);
+      const prepared = await Promise.all(batch.map((work) => ready(work, context)));
+      const items = prepared.filter((item) => item !== undefined && !item.work.revoked) as readonly Item[];
+      // What cannot be handled (expired, undecodable, without id, a duplicate) goes the single way, which says why.
+      const refused = batch
+        .filter((_, index) => prepared[index] === undefined)
+        .map(async (work) => finished(work, await process(work, alone)));
+      const failures: Failures = items.length === 0 ? new Map() : await together(items, context, handler);
+      // Lost while they were decoded: nothing is called for them, and their claims end.
+      for (const item of prepared) if (item?.work.revoked && !items.includes(item)) failures.set(item, undefined);
+      for (const item of items) {
+        if (failures.has(item)) continue;
+        const { work, claim } = item;
+        work.handled = true;
+        if (!work.revoked) void (claim?.settler ?? context.settler).settle({ kind: 'done', delivery: work.delivery });
+        await claim?.end(work);
+        finished(work, true);
       }
-      // What cannot be handled (expired, undecodable, without id) goes the single way, which says why.
-      const refused = singles.map(async (work) => finished(work, await process(work, alone)));
-      const failures = items.length === 0 ? new Map<Item, unknown>() : await together(items, context, handler);
-      const rest = items.map(async (item) => {
-        const { work, payload, identity } = item;
-        if (!failures.has(item)) {
-          if (!work.revoked) void context.settler.settle({ kind: 'done', delivery: work.delivery });
-          return finished(work, true);
-        }
-        work.firstFailedAt ??= Date.now();
-        return finished(work, await attempts(work, payload, identity, alone, { error: failures.get(item) }));
-      });
-      await Promise.all([...refused, ...rest]);
+      // One after the other: `concurrency` counts handler calls, also those that pick up what a batch has dropped.
+      for (const [item, failed] of failures) finished(item.work, await again(item, failed, alone));
+      await Promise.all(refused);
     },
   };
 }
 
-async function ready(
-  work: Work,
-  { topic, plan, stablePositions }: Omit<ProcessContext, 'invoke'>,
-): Promise<Item | undefined> {
+function again(
+  { work, payload, identity, claim }: Item,
+  failed: { readonly error: unknown } | undefined,
+  context: ProcessContext,
+): Promise<boolean> {
+  return guarded(work, context, async () => {
+    try {
+      return await attempts(
+        work,
+        payload,
+        identity,
+        { ...context, settler: claim?.settler ?? context.settler },
+        failed,
+      );
+    } finally {
+      await claim?.end(work);
+    }
+  });
+}
+
+async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
+  const { topic, plan, stablePositions } = context;
   const { message } = work.delivery;
   const identity = identityOf(message) ?? (stablePositions ? `at:${work.delivery.position}` : undefined);
-  if ((identity === undefined && plan.inbox !== undefined) || plan.dedupe !== undefined) return undefined;
+  if (identity === undefined && (plan.inbox !== undefined || plan.dedupe !== undefined)) return undefined;
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
   try {
     const payload = await decode(topic, work.delivery);
+    const claim = plan.dedupe === undefined ? undefined : await claimed(identity!, context);
+    if (plan.dedupe !== undefined && claim === undefined) return undefined;
     return {
       work,
       payload,
       identity: identity ?? '',
       message: messageFor(topic, work.delivery, payload, work.attempts + 1),
+      claim,
     };
   } catch {
     return undefined;
   }
 }
 
-/** The one call for all; which of them failed, and by what. */
-async function together(
-  items: readonly Item[],
-  context: Omit<ProcessContext, 'invoke'>,
-  handler: BatchHandler,
-): Promise<Map<Item, unknown>> {
-  const { plan, topic, calls } = context;
-  const failures = new Map<Item, unknown>();
+async function claimed(identity: string, context: BatchRun): Promise<Claim | undefined> {
+  const { plan, topic } = context;
+  const key = dedupeName(plan.group, topic.name, identity);
+  return (await plan.dedupe!.claim(key)) === 'new' ? claimOf(plan.dedupe!, key, context) : undefined;
+}
+
+/** The one call for all. */
+async function together(items: readonly Item[], context: BatchRun, handler: BatchHandler): Promise<Failures> {
+  const { plan, topic, calls, closing } = context;
+  const failures: Failures = new Map();
+  if (closing.aborted) return new Map(items.map((item) => [item, { error: lostError(topic.name, plan.group) }]));
+  const startedAt = performance.now();
   const call = calls.begin();
-  for (const item of items) item.work.attempts += 1;
+  let over = false;
+  for (const { work } of items) {
+    work.attempts += 1;
+    work.onRevoked = () => {
+      if (items.every((item) => item.work.revoked)) call.warn(lostError(topic.name, plan.group));
+    };
+  }
   const invoke = async (tx: unknown, fresh: readonly number[]): Promise<void> => {
+    // A transaction may be tried again: what an earlier try said is void.
+    failures.clear();
     const byMessage = new Map(fresh.map((index) => [items[index]!.message, items[index]!]));
     const fail = (message: Message, error: unknown): void => {
       const item = byMessage.get(message);
       if (item === undefined) throw new TypeError('fail() takes a message of this batch');
-      failures.set(item, error);
+      if (!over) failures.set(item, { error });
     };
     await handler([...byMessage.keys()], {
       tx,
@@ -107,19 +158,59 @@ async function together(
         return call.signal;
       },
     });
-    if (tx !== undefined && failures.size > 0) throw failures.values().next().value;
+    if (tx !== undefined && failures.size > 0) throw failures.values().next().value?.error;
   };
   try {
-    if (plan.inbox === undefined) await handlePlain(call, items.length, invoke);
-    else {
-      const claims = items.map(({ identity }) => ({ group: plan.group, topic: topic.name, identity }));
-      await handleWithInbox(plan.inbox, claims, call, invoke);
-    }
+    const fresh = await (plan.inbox === undefined
+      ? handlePlain(call, items.length, invoke)
+      : withRetries(
+          () => {
+            const claims = items.map(({ identity }) => ({ group: plan.group, topic: topic.name, identity }));
+            return handleWithInbox(plan.inbox!, claims, call, invoke);
+          },
+          STORE_BACKOFF,
+          (error) => error instanceof StoreFailed,
+          closing,
+        ));
+    tell(items, new Set(fresh), failures, performance.now() - startedAt, context);
   } catch (error) {
-    // Rolled back, or nobody knows how far it got: each goes on by itself.
-    for (const item of items) if (!failures.has(item)) failures.set(item, error);
+    const shared = error instanceof StoreFailed || error instanceof RetryLater || items.length === 1;
+    for (const item of items) {
+      if (failures.has(item)) continue;
+      failures.set(item, shared ? { error } : undefined);
+      if (!shared) failed(item, error, context);
+      if (error instanceof StoreFailed || closing.aborted || (!shared && !leavesOne(item.work, context)))
+        item.work.attempts -= 1;
+    }
   } finally {
+    over = true;
+    for (const { work } of items) work.onRevoked = undefined;
     call.end();
   }
+  for (const [{ work }, failed] of failures) if (failed !== undefined) work.firstFailedAt ??= Date.now();
   return failures;
+}
+
+function failed({ work, message }: Item, error: unknown, { topic, plan, emitter }: BatchRun): void {
+  const names = { topic: topic.name, group: plan.group, id: message.id };
+  emitter.emit('failed', { ...names, attempt: work.attempts, error, next: 'retry' });
+}
+
+/** Whether a call of its own is left to the message before it is delayed or given up. Where not, the batch's does not count. */
+const leavesOne = (work: Work, { plan }: BatchRun): boolean => nextStep(plan.retry, work.attempts).kind === 'immediate';
+
+function tell(
+  items: readonly Item[],
+  fresh: ReadonlySet<number>,
+  failures: Failures,
+  durationMs: number,
+  { topic, plan, emitter }: BatchRun,
+): void {
+  for (const [index, item] of items.entries()) {
+    const names = { topic: topic.name, group: plan.group, id: item.message.id };
+    if (!fresh.has(index)) emitter.emit('duplicate', names);
+    else if (!failures.has(item)) {
+      emitter.emit('handled', { ...names, attempt: item.work.attempts, durationMs, lane: item.work.delivery.lane });
+    }
+  }
 }
