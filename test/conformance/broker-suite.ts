@@ -31,7 +31,11 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
     case: (title, run, timeoutMs) =>
       void options.it(`${options.name}: ${title}`, () => inWorld(options, run), timeoutMs),
   };
+  // Those that wait longest come first, so that a runner that overlaps cases has something to do meanwhile.
   const families = [
+    restartCases,
+    deathCases,
+    orderCases,
     capabilityCases,
     publishCases,
     delayCases,
@@ -45,11 +49,8 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
     onceCases,
     batchCases,
     priorityCases,
-    orderCases,
     closeCases,
-    deathCases,
     stateCases,
-    restartCases,
   ];
   for (const register of families) register(suite);
 }

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { connect } from '../../src/connect.ts';
 import type { Command, Told } from './child.ts';
-import { handlingOf, type Ledger, ledger, type Order } from './ledger.ts';
+import { type Handling, handlingOf, type Ledger, ledger, nowMicros, type Order } from './ledger.ts';
 import type { BrokerSuiteOptions } from './options.ts';
 import { type ConsumeScript, type HandlerScript, scriptedHandler, scriptedTopic, type TopicScript } from './script.ts';
 import { until } from './until.ts';
@@ -17,6 +17,8 @@ export interface Victim {
   /** Calls of its handlers that ended well. */
   readonly handled: Ledger;
   readonly confirmed: ReadonlySet<string>;
+  /** Waits until so many of its publishes are confirmed, and not a moment longer. */
+  confirms(count: number): Promise<void>;
   consume(topic: TopicScript, options: ConsumeScript, handler?: HandlerScript): Promise<void>;
   /** Publishes all at once and does not wait. */
   publish(topic: TopicScript, orders: readonly Order[], prefix: string): void;
@@ -33,6 +35,8 @@ export async function makeVictim(suite: BrokerSuiteOptions, name: string): Promi
   return inProcess(suite, name);
 }
 
+const confirmOf = (id: string, by: string): Handling => ({ id, n: 0, key: undefined, attempt: 0, by, at: nowMicros() });
+
 async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, name: string): Promise<Victim> {
   if (setup === undefined) throw new TypeError(`brokerSuite "${suite}" needs "child": its adapter says multiProcess`);
   // Beside this file: sources here, JavaScript in the published package.
@@ -45,7 +49,7 @@ async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, n
   });
   const gone = once(child, 'close');
   const [started, handled] = [ledger(), ledger()];
-  const confirmed = new Set<string>();
+  const confirms = ledger();
   const told = new Set<Told['tell']>();
   const errors: string[] = [];
   let waiting: (() => void) | undefined;
@@ -55,7 +59,7 @@ async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, n
     told.add(event.tell);
     if (event.tell === 'started') started.note(event.handling);
     else if (event.tell === 'handled') handled.note(event.handling);
-    else if (event.tell === 'confirmed') confirmed.add(event.id);
+    else if (event.tell === 'confirmed') confirms.note(confirmOf(event.id, name));
     else if (event.tell === 'error') errors.push(event.error);
     waiting?.();
   });
@@ -80,7 +84,10 @@ async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, n
     name,
     started,
     handled,
-    confirmed,
+    get confirmed() {
+      return confirms.ids();
+    },
+    confirms: (count) => confirms.count(count),
     async consume(topic, options, handler = {}) {
       told.delete('consuming');
       send({ do: 'consume', topic, options, handler });
@@ -105,13 +112,16 @@ async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptio
   const adapter = make();
   const client = await connect({ adapter, source: 'conformance' });
   const [started, handled] = [ledger(), ledger()];
-  const confirmed = new Set<string>();
+  const confirms = ledger();
   let dead = false;
   return {
     name,
     started,
     handled,
-    confirmed,
+    get confirmed() {
+      return confirms.ids();
+    },
+    confirms: (count) => confirms.count(count),
     async consume(topic, options, handler = {}) {
       const run = scriptedHandler(handler, (what, message) => {
         // The dead tell no tales, though in this process their code runs on.
@@ -123,7 +133,7 @@ async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptio
       for (const order of orders) {
         const id = `${prefix}${order.n}`;
         void client.publish(scriptedTopic(topic), order, { id }).then(
-          () => dead || confirmed.add(id),
+          () => dead || confirms.note(confirmOf(id, name)),
           () => undefined,
         );
       }
