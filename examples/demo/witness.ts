@@ -65,6 +65,8 @@ export function createWitness(ledger: LedgerFile): Witness {
           async settle(leases, rows) {
             const ids = await outbox.relay.settle(leases, rows);
             settle(ids);
+            // The others are another relay's by now.
+            for (const { rowId } of rows) held.delete(rowId);
             return ids;
           },
         }),
