@@ -1,6 +1,6 @@
 import type { Channel, ConsumeMessage } from 'amqplib';
 import { type Bell, bell } from './bell.ts';
-import { closeChannel, onThrowaway, versionOf } from './channels.ts';
+import { closeChannel, flushAcks, needsFlush, onThrowaway, versionOf } from './channels.ts';
 import type { Link } from './connection.ts';
 import { readyCount } from './declare.ts';
 import { replyCode } from './errors.ts';
@@ -44,6 +44,7 @@ export async function openScan(
   let pages = 0;
   let left = of.letters;
   let held = 0;
+  let removed = 0;
   let last: ConsumeMessage | undefined;
   channel.on('error', () => {});
   channel.on('close', () => {
@@ -93,6 +94,7 @@ export async function openScan(
       try {
         channel.ack(message);
         held--;
+        removed++;
         return true;
       } catch {
         return false;
@@ -109,6 +111,7 @@ export async function openScan(
   /** Answers how many letters the queue will have. */
   async function putBack(): Promise<number> {
     await takeReturned();
+    if (needsFlush(removed)) await flushAcks(channel, queue);
     const { messageCount } = await channel.checkQueue(queue);
     open = false;
     if (countsClosing(channel)) channel.nackAll(true);

@@ -1,11 +1,10 @@
 import type { ConsumeMessage } from 'amqplib';
 import type { Delivery } from '../../src/port.ts';
 import { backoffMs, bell } from './bell.ts';
-import { closeChannel } from './channels.ts';
 import type { Link } from './connection.ts';
 import { missing } from './declare.ts';
 import { asError, isTransient } from './errors.ts';
-import { acknowledge, type Generation, requeue } from './generation.ts';
+import { acknowledge, type Generation, requeue, retire } from './generation.ts';
 import { toIncoming } from './headers.ts';
 import type { Place } from './topology.ts';
 
@@ -68,6 +67,8 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       channel,
       unsettled: new Set(),
       held: [],
+      frames: 0,
+      lastFrameAt: 0,
       consumerTag: undefined,
       givesBack: false,
       dead: false,
@@ -78,7 +79,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
     let up = false;
     channel.on('close', () => {
       if (up) ended(generation);
-      else abandon(generation);
+      else void abandon(generation);
     });
     current = generation;
     try {
@@ -87,11 +88,11 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       await reconcile(generation);
       if (generation.dead) throw new Error('channel closed');
     } catch (error) {
-      abandon(generation);
+      void abandon(generation);
       throw lastError ?? error;
     }
     up = true;
-    if (stopped) abandon(generation);
+    if (stopped) void abandon(generation);
   }
 
   /** Starts or cancels the consumer as pause and resume want it. An ordered consumer is never cancelled (S20). */
@@ -151,26 +152,26 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
   async function cancelled(generation: Generation): Promise<void> {
     if (generation.dead) return;
     warn('consumer-cancelled', `RabbitMQ cancelled the consumer of queue "${place.queue}"`);
-    abandon(generation);
+    await abandon(generation);
     await reopen(true);
   }
 
   function ended(generation: Generation): void {
     if (generation.dead) return;
-    abandon(generation);
+    void abandon(generation);
     if (stopped) return;
     if (lastError !== undefined) warn('consumer-channel-closed', `queue "${place.queue}": ${lastError.message}`);
     void reopen(false);
   }
 
   /** Nothing more comes of it, and what it delivered is no longer ours. */
-  function abandon(generation: Generation): void {
+  async function abandon(generation: Generation): Promise<void> {
     if (generation.dead) return;
     generation.dead = true;
     generation.held.length = 0;
     if (current === generation) current = undefined;
     options.revoked(generation.epoch);
-    void closeChannel(generation.channel);
+    await retire(generation, place.queue);
   }
 
   async function reopen(gone: boolean): Promise<void> {
@@ -218,8 +219,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
     requeue: (generation, tags) => settle(generation, () => requeue(generation, tags)),
     restart(generation) {
       if (generation.dead) return;
-      abandon(generation);
-      void reopen(false);
+      void abandon(generation).then(() => reopen(false));
     },
     pause() {
       paused = true;
@@ -245,7 +245,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       generation.dead = true;
       current = undefined;
       // Closing gives back in order; cancelling first would let later messages overtake (S20).
-      await closeChannel(generation.channel);
+      await retire(generation, place.queue);
     },
   };
   return self;

@@ -195,6 +195,19 @@ describe('rabbitmq: dead letters', () => {
     await until(async () => (await store.count()) === 150);
   });
 
+  it('removes for good all that a scan replays or discards', async () => {
+    const { adapter, topology, consumer } = await deadLettered(
+      Array.from({ length: 200 }, (_, index) => String(index)),
+    );
+    const store = adapter.deadLetters(topology, 'one');
+    for await (const page of store.scan({ pageSize: 10, signal: undefined })) {
+      expect(new Set(await store.replay(page.slice(0, 5), {}))).toEqual(new Set(['settled']));
+      expect(new Set(await store.discard(page.slice(5)))).toEqual(new Set(['settled']));
+    }
+    await until(() => consumer.received.length === 100);
+    expect(await store.count()).toBe(0);
+  });
+
   it('ends a scan when its signal aborts, and puts all back', async () => {
     const { adapter, topology } = await deadLettered(['a', 'b']);
     const store = adapter.deadLetters(topology, 'one');

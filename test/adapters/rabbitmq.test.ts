@@ -162,6 +162,26 @@ describe('rabbitmq: publishing and consuming', () => {
     expect(next.texts()).toEqual(left);
   });
 
+  it.each(['unordered', 'ordered'] as const)(
+    'loses no acknowledgement when it stops right after many (%s)',
+    async (kind) => {
+      const { adapter } = await open();
+      const topology = topologyOf({ one: kind });
+      await adapter.declare(topology);
+      const consumer = await consume(adapter, topology, 'one', { prefetch: 100 });
+      await publish(adapter, texts(topology, Array(100).fill('a')));
+      await until(() => consumer.received.length === 100);
+      if (kind === 'unordered') consumer.source.pause();
+      // The first stays unsettled, so that no run begins: each of the others is acknowledged alone.
+      await consumer.settle('done', consumer.received.slice(1));
+      await consumer.source.stop();
+      const next = await consume(adapter, topology, 'one', { prefetch: 200 });
+      await publish(adapter, texts(topology, ['last']));
+      await until(() => next.texts().includes('last'));
+      expect(next.texts()).toEqual(['a', 'last']);
+    },
+  );
+
   it('never has more unsettled than the prefetch, also after a pause', async () => {
     const { adapter } = await open();
     const topology = topologyOf({ billing: 'unordered' });
