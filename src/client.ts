@@ -1,12 +1,19 @@
 /** The client: what `connect` returns. Each method's steps live in a file of their own; here they are put together. */
 
+import { type Closed, closeInOrder } from './close.ts';
 import { type BatchContext, batchRunner } from './consume/batches.ts';
-import { type Consumer, type ConsumerInternals, type Runner, startConsumer } from './consume/consumer.ts';
+import {
+  type Consumer,
+  type ConsumerInternals,
+  type ConsumerSetup,
+  type Runner,
+  startConsumer,
+} from './consume/consumer.ts';
 import { eachRunner } from './consume/each.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
 import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
-import { createTopologies } from './declare.ts';
-import { fromAdapter, HoldfastError } from './errors.ts';
+import { createTopologies, type Limit } from './declare.ts';
+import { fromAdapter, HoldfastError, isHoldfastError, messageOf, redact } from './errors.ts';
 import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
 import type { Message } from './message.ts';
@@ -40,15 +47,6 @@ export interface BatchHandlerContext<T, Tx> extends Context<Tx> {
   fail(message: Message<T>, error: unknown): void;
 }
 export type BatchHandler<T, Tx> = (messages: readonly Message<T>[], context: BatchHandlerContext<T, Tx>) => unknown;
-
-export interface Closed {
-  /** Messages settled while draining. */
-  readonly completed: number;
-  /** Unsettled messages given back to the broker, no attempt spent. */
-  readonly givenBack: number;
-  /** Publishes and settlements whose outcome is not known. */
-  readonly unknown: number;
-}
 
 export interface Client extends AsyncDisposable {
   /**
@@ -85,7 +83,11 @@ export interface Client extends AsyncDisposable {
   health(): Promise<Health>;
   /** Observes; a listener that throws is ignored. Returns the unsubscriber. */
   on<N extends EventName>(name: N, listener: Listener<N>): () => void;
-  /** Stops intake, waits for handlers and confirms, gives the rest back. Idempotent. @default drainMs 10_000 */
+  /**
+   * Stops intake, waits for handlers and confirms, gives the rest back. Idempotent. Handlers that still run may publish.
+   *
+   * A handler must not await it: it would wait for itself, until the drain is over. @default drainMs 10_000
+   */
   close(options?: { readonly drainMs?: number }): Promise<Closed>;
 }
 
@@ -115,22 +117,38 @@ export interface ClientSetup {
 const PUBLISH_CHECKS = { ...MESSAGE_CHECKS, timeoutMs: positiveMs, signal };
 const DEFAULT_TIMEOUT_MS = 30_000;
 
+const until = (deadline: number, abort: AbortSignal | undefined): Limit => ({
+  timeoutMs: Math.max(0, deadline - Date.now()),
+  signal: abort,
+  publishing: true,
+});
+
+/** What publishing throws beside our own errors is misuse, or a function of the topic's that threw: nothing was sent. */
+function inputError(error: unknown, topic: string): HoldfastError {
+  if (isHoldfastError(error)) return error;
+  return new HoldfastError('invalid-message', `Could not publish to "${topic}": ${redact(messageOf(error))}`, {
+    cause: error,
+  });
+}
+
 export function createClient({ adapter, publisher, emitter, source, crashPoint }: ClientSetup): Client {
   const topologies = createTopologies(adapter, emitter);
   const consumers = new Set<ConsumerInternals>();
   const stops = new Set<() => Promise<void>>();
   const maxBytes = Math.min(adapter.capabilities.maxBodyBytes, DEFAULT_MAX_BYTES);
+  const starting = new Set<Promise<Consumer>>();
   let closed: Promise<Closed> | undefined;
+  let accepting = true;
 
   async function publish(topic: Topic, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
     if (options !== undefined) checkOptions('publish', options, PUBLISH_CHECKS);
-    if (closed !== undefined)
-      throw new HoldfastError('client-closed', 'The message was not sent: the client is closed');
-    const timeoutMs = options?.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    if (!accepting) throw new HoldfastError('client-closed', 'The message was not sent: the client is closed');
+    const deadline = Date.now() + (options?.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     const preparing = prepare(topic, payload, options, maxBytes);
     const prepared = preparing instanceof Promise ? await preparing : preparing;
     // Awaited only the first time, so that later publishes of one tick share a batch.
-    const topology = topologies.known(topic) ?? (await topologies.declareTopic(topic, timeoutMs));
+    const topology =
+      topologies.known(topic) ?? (await topologies.declareTopic(topic, until(deadline, options?.signal)));
     if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {
       throw new HoldfastError(
         'unsupported',
@@ -138,7 +156,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
         { outcome: 'not-sent' },
       );
     }
-    return publisher.publish(route(prepared, topology, source, Date.now()), timeoutMs, options?.signal);
+    return publisher.publish(route(prepared, topology, source, Date.now()), deadline, options?.signal);
   }
 
   async function consume(
@@ -150,17 +168,29 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     assertOpen();
     const plan = consumePlan(options, extra);
     const { topology, ordered } = await topologies.declareGroup(topic, plan.group, options.order, plan.from);
+    assertOpen();
+    const started = begin({ adapter, topology, topic, plan, ordered, emitter, crashPoint }, runner);
+    starting.add(started);
     try {
-      const consumer = await startConsumer({ adapter, topology, topic, plan, ordered, emitter, crashPoint }, runner);
-      const close: Consumer['close'] = async (closing) => {
-        consumers.delete(consumer);
-        return consumer.close(closing);
-      };
-      consumers.add(consumer);
-      return { pause: consumer.pause, resume: consumer.resume, close };
+      return await started;
     } catch (error) {
       throw fromAdapter(error, `consume topic "${topic.name}" as group "${plan.group}"`);
+    } finally {
+      starting.delete(started);
     }
+  }
+
+  async function begin(setup: ConsumerSetup, runner: Runner): Promise<Consumer> {
+    const consumer = await startConsumer(setup, runner);
+    const close: Consumer['close'] = async (closing) => {
+      const drained = await consumer.close(closing);
+      consumers.delete(consumer);
+      return drained;
+    };
+    if (closed !== undefined) await close({ drainMs: 0 });
+    assertOpen();
+    consumers.add(consumer);
+    return { pause: consumer.pause, resume: consumer.resume, close };
   }
 
   function assertOpen(): void {
@@ -180,32 +210,17 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     }
   }
 
-  async function close(drainMs: number): Promise<Closed> {
-    const endAt = performance.now() + drainMs;
-    const left = (): number => Math.max(0, endAt - performance.now());
-    await Promise.all([...stops].map((stop) => stop()));
-    const drained = await Promise.all([...consumers].map((consumer) => consumer.close({ drainMs })));
-    const { unknown } = await publisher.close(left());
-    await adapter.close();
-    const sum = (count: (each: (typeof drained)[number]) => number): number =>
-      drained.reduce((total, each) => total + count(each), 0);
-    return {
-      completed: sum((each) => each.completed),
-      givenBack: sum((each) => each.givenBack),
-      unknown: unknown + sum((each) => each.unknown),
-    };
-  }
-
   const client: Client = {
     publish: (topic, payload, options) => publish(topic, payload, options),
     publishAll: (topic, payloads, optionsFor) =>
       Promise.all(
-        payloads.map((payload, index) =>
-          publish(topic, payload, optionsFor?.(payload, index)).then(
-            (receipt): PublishResult => ({ ok: true, receipt }),
-            (error: unknown): PublishResult => ({ ok: false, error: fromAdapter(error, `publish to "${topic.name}"`) }),
-          ),
-        ),
+        payloads.map(async (payload, index): Promise<PublishResult> => {
+          try {
+            return { ok: true, receipt: await publish(topic, payload, optionsFor?.(payload, index)) };
+          } catch (error) {
+            return { ok: false, error: inputError(error, topic.name) };
+          }
+        }),
       ),
     consume: (topic, options, handler) =>
       consume(topic, options, eachRunner(handler as (message: Message, context: Context<unknown>) => unknown), {}),
@@ -226,7 +241,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     async backlog(topic, group) {
       assertOpen();
       assertGroup(topic, group);
-      const topology = await topologies.declareWithin(shapeOf(topic), DEFAULT_TIMEOUT_MS);
+      const topology = await topologies.declareWithin(shapeOf(topic), { timeoutMs: DEFAULT_TIMEOUT_MS });
       try {
         return await adapter.backlog(topology, group);
       } catch (error) {
@@ -237,7 +252,15 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     on: (name, listener) => emitter.on(name, listener),
     async close(options = {}) {
       checkOptions('close', options, { drainMs: durationMs });
-      closed ??= close(options.drainMs ?? 10_000);
+      // Handlers that still run may publish: else each deploy would fail what they do.
+      accepting &&= closed !== undefined || consumers.size > 0;
+      const refuse = (): void => {
+        accepting = false;
+      };
+      closed ??= closeInOrder(
+        { adapter, publisher, topologies, consumers, starting, stops, refuse },
+        options.drainMs ?? 10_000,
+      );
       return closed;
     },
     async [Symbol.asyncDispose]() {
@@ -248,10 +271,12 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     emitter,
     crashPoint,
     async publishRow(row, shape, timeoutMs) {
-      const topology = await topologies.declareWithin(shape, timeoutMs);
-      return publisher.publish(routeRow(row, topology), timeoutMs, undefined);
+      const deadline = Date.now() + timeoutMs;
+      const topology = await topologies.declareWithin(shape, until(deadline, undefined));
+      return publisher.publish(routeRow(row, topology), deadline, undefined);
     },
     onClose(stop) {
+      assertOpen();
       stops.add(stop);
       return () => stops.delete(stop);
     },

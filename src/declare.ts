@@ -1,6 +1,7 @@
 /** Which topologies this client has declared: each once, and again only when a group is added. */
 
-import { fromAdapter, HoldfastError } from './errors.ts';
+import { onAbort } from './aborts.ts';
+import { fromAdapter, HoldfastError, messageOf, redact } from './errors.ts';
 import type { Emitter } from './events.ts';
 import { withRetries } from './policy/retry.ts';
 import type { BrokerAdapter, GroupTopology, OutboxShape, Topology } from './port.ts';
@@ -12,24 +13,44 @@ export interface Topologies {
   known(topic: Topic): Topology | undefined;
   of(topic: Topic): Topology;
   hasGroup(topic: string, group: string): boolean;
-  declareTopic(topic: Topic, timeoutMs: number): Promise<Topology>;
-  /** Declares if needed, trying again while the broker is away; rejects as `not-sent` when the time is up. */
-  declareWithin(shape: OutboxShape, timeoutMs: number): Promise<Topology>;
+  /** Declares if needed, trying again while the broker is away, until the caller's own time is up. */
+  declareTopic(topic: Topic, limit: Limit): Promise<Topology>;
+  declareWithin(shape: OutboxShape, limit: Limit): Promise<Topology>;
   declareGroup(
     topic: Topic,
     group: string,
     order: 'none' | 'key' | undefined,
     from: GroupTopology['from'],
   ): Promise<{ readonly topology: Topology; readonly ordered: boolean }>;
+  /** Whoever waits for a declaration is told that the client is closed; nothing is tried again. */
+  close(): void;
+}
+
+/** How long one caller waits. */
+export interface Limit {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Then it fails as a publish does, with outcome `not-sent`. @default false */
+  readonly publishing?: boolean;
+}
+
+/** A declaration under way, shared by all who need it and given up when nobody waits any more. */
+interface Attempt {
+  readonly done: Promise<Topology>;
+  abandon(): void;
+  stop(reason: unknown): void;
+  waiters: number;
+  lastError: unknown;
 }
 
 const BACKOFF = { retries: Number.POSITIVE_INFINITY, firstMs: 50, factor: 2, maxMs: 1_000, jitter: true };
 
 export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topologies {
   const declared = new Map<string, Topology>();
-  const byTopic = new WeakMap<object, Topology>();
-  const declaring = new Map<string, Promise<Topology>>();
+  const byTopic = new WeakSet<object>();
+  const declaring = new Map<string, Attempt>();
   const warned = new Set<string>();
+  let closed = false;
 
   /** What is known of the topic from elsewhere in this client stays: declaring only adds. */
   function merged(topology: Topology): Topology {
@@ -40,49 +61,89 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
     return added.length === 0 ? before : { ...before, groups: [...before.groups, ...added] };
   }
 
-  async function declare(topology: Topology, timeoutMs: number): Promise<Topology> {
+  async function declare(topology: Topology, limit: Limit): Promise<Topology> {
     assertSupported(topology, adapter);
     const all = merged(topology);
     if (declared.get(all.topic) === all) return all;
+    if (closed) throw closedError();
     const name = JSON.stringify(all);
-    let under = declaring.get(name);
-    if (under === undefined) {
-      under = attempt(all, timeoutMs).finally(() => declaring.delete(name));
-      declaring.set(name, under);
+    let attempt = declaring.get(name);
+    if (attempt === undefined) {
+      attempt = begin(all, name);
+      declaring.set(name, attempt);
     }
-    return under;
+    return waitFor(attempt, all.topic, limit);
   }
 
-  async function attempt(topology: Topology, timeoutMs: number): Promise<Topology> {
-    try {
-      await withRetries(
-        () => adapter.declare(topology),
-        BACKOFF,
-        (error) => adapter.isTransient(error),
-        AbortSignal.timeout(timeoutMs),
-      );
-    } catch (error) {
-      const { code, message } = fromAdapter(error, `declare topic "${topology.topic}"`);
-      const timedOut = error instanceof DOMException && error.name === 'TimeoutError';
-      throw new HoldfastError(
-        timedOut ? 'publish-timeout' : code,
-        timedOut
-          ? `Topic "${topology.topic}" could not be declared within ${timeoutMs} ms: the broker does not answer`
-          : message,
-        {
-          cause: error,
-          outcome: 'not-sent',
-        },
-      );
+  function begin(topology: Topology, name: string): Attempt {
+    const stop = new AbortController();
+    const given = new Promise<never>((_, reject) => onAbort(stop.signal, () => reject(stop.signal.reason)));
+    const again = (error: unknown): boolean => {
+      attempt.lastError = error;
+      return adapter.isTransient(error);
+    };
+    const tried = withRetries(() => adapter.declare(topology), BACKOFF, again, stop.signal);
+    const done = Promise.race([tried, given])
+      .then(() => {
+        const result = merged(topology);
+        declared.set(topology.topic, result);
+        return result;
+      })
+      .finally(forget);
+    function forget(): void {
+      if (declaring.get(name) === attempt) declaring.delete(name);
     }
-    const result = merged(topology);
-    declared.set(topology.topic, result);
-    return result;
+    const attempt: Attempt = {
+      done,
+      stop: (reason) => stop.abort(reason),
+      abandon() {
+        // At once: whoever comes now begins anew.
+        forget();
+        stop.abort();
+      },
+      waiters: 0,
+      lastError: undefined,
+    };
+    return attempt;
   }
 
-  async function declareTopic(topic: Topic, timeoutMs: number): Promise<Topology> {
-    const topology = await declare(topologyOf(shapeOf(topic), adapter.capabilities), timeoutMs);
-    byTopic.set(topic, topology);
+  /** Each for its own time: a caller in a hurry does not cut short one that has time, nor the other way round. */
+  function waitFor(
+    attempt: Attempt,
+    topic: string,
+    { timeoutMs, signal, publishing = false }: Limit,
+  ): Promise<Topology> {
+    return new Promise((resolve, reject) => {
+      let waits = true;
+      const end = (): boolean => {
+        if (!waits) return false;
+        waits = false;
+        clearTimeout(timer);
+        forget?.();
+        attempt.waiters -= 1;
+        if (attempt.waiters === 0) attempt.abandon();
+        return true;
+      };
+      attempt.waiters += 1;
+      const timer = setTimeout(
+        () => end() && reject(lateError(topic, timeoutMs, attempt.lastError, publishing)),
+        timeoutMs,
+      );
+      const forget =
+        signal === undefined || signal.aborted
+          ? undefined
+          : onAbort(signal, () => end() && reject(abortError(topic, signal)));
+      if (signal?.aborted && end()) reject(abortError(topic, signal));
+      attempt.done.then(
+        (topology) => end() && resolve(topology),
+        (error: unknown) => end() && reject(failure(error, topic, publishing)),
+      );
+    });
+  }
+
+  async function declareTopic(topic: Topic, limit: Limit): Promise<Topology> {
+    const topology = await declare(topologyOf(shapeOf(topic), adapter.capabilities), limit);
+    byTopic.add(topic);
     return topology;
   }
 
@@ -93,12 +154,12 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
   }
 
   return {
-    known: (topic) => byTopic.get(topic),
+    known: (topic) => (byTopic.has(topic) ? declared.get(topic.name) : undefined),
     of: (topic) => merged(topologyOf(shapeOf(topic), adapter.capabilities)),
     hasGroup: (topic, group) => declared.get(topic)?.groups.some(({ name }) => name === group) === true,
     declareTopic,
-    async declareWithin(shape, timeoutMs) {
-      return declare(topologyOf(shape, adapter.capabilities), timeoutMs);
+    async declareWithin(shape, limit) {
+      return declare(topologyOf(shape, adapter.capabilities), limit);
     },
     async declareGroup(topic, group, order, from) {
       checkGroupName(group);
@@ -133,11 +194,40 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
       const base = topologyOf(shapeOf(topic), adapter.capabilities);
       const start = from === undefined ? {} : { from };
       const groups = [...base.groups.filter(({ name }) => name !== group), { name: group, ordered, ...start }];
-      const topology = await declare({ ...base, groups }, 30_000);
-      byTopic.set(topic, topology);
+      const topology = await declare({ ...base, groups }, { timeoutMs: 30_000 });
+      byTopic.add(topic);
       return { topology, ordered };
     },
+    close() {
+      closed = true;
+      for (const attempt of declaring.values()) attempt.stop(closedError());
+    },
   };
+}
+
+const closedError = (): HoldfastError => new HoldfastError('client-closed', 'The client is closed');
+
+function lateError(topic: string, timeoutMs: number, lastError: unknown, publishing: boolean): HoldfastError {
+  const why = lastError === undefined ? 'the broker does not answer' : `last: ${redact(messageOf(lastError))}`;
+  return new HoldfastError(
+    publishing ? 'publish-timeout' : 'broker-unreachable',
+    `Topic "${topic}" could not be declared within ${timeoutMs} ms (${why})`,
+    { cause: lastError },
+  );
+}
+
+const abortError = (topic: string, signal: AbortSignal): HoldfastError =>
+  new HoldfastError('publish-aborted', `Waiting for topic "${topic}" to be declared was aborted: nothing was sent`, {
+    cause: signal.reason,
+  });
+
+function failure(error: unknown, topic: string, publishing: boolean): HoldfastError {
+  const found = fromAdapter(error, `declare topic "${topic}"`);
+  return new HoldfastError(found.code, found.message, {
+    cause: error,
+    details: found.details,
+    ...(publishing ? { outcome: 'not-sent' as const } : {}),
+  });
 }
 
 /** What a topic needs and the adapter cannot give, not even by emulation, is refused here: never silently weakened. */

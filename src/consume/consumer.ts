@@ -6,6 +6,7 @@ import { checkOptions, durationMs, MAX_TIMER_MS } from '../options.ts';
 import { rateLimit } from '../policy/rate.ts';
 import type { BrokerAdapter, Delivery, Receive, SettleOutcome, Source, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
+import { within } from '../within.ts';
 import { createCalls } from './calls.ts';
 import { fifo } from './fifo.ts';
 import type { ConsumePlan } from './options.ts';
@@ -63,12 +64,6 @@ export interface Runner {
 
 /** After the drain, how long aborted handlers and settlements under way are waited for. */
 const GRACE_MS = 5_000;
-
-async function within(ms: number, event: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  await Promise.race([event, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
-  clearTimeout(timer);
-}
 
 export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promise<ConsumerInternals> {
   const { adapter, topology, topic, plan, ordered, emitter } = setup;

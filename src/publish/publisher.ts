@@ -3,11 +3,11 @@
  * → exactly one answer, by its deadline (S11).
  */
 
+import { onAbort } from '../aborts.ts';
 import { fromAdapter, HoldfastError, messageOf, type PublishFailure, redact } from '../errors.ts';
 import type { Emitter } from '../events.ts';
 import { type Breaker, type BreakerOptions, circuitBreaker } from '../policy/circuit-breaker.ts';
 import type { BrokerAdapter, Outgoing, Topology } from '../port.ts';
-import { createAborts } from './aborts.ts';
 import { createDeadlines } from './deadlines.ts';
 import { orderedQueue, type Pending, type SendQueue, unorderedQueue } from './queue.ts';
 import { type Buffer, createRoom } from './room.ts';
@@ -28,8 +28,8 @@ export interface PublisherOptions {
 }
 
 export interface Publisher {
-  /** Resolves on the broker's confirm; rejects with a HoldfastError that says whether the message may have been stored. */
-  publish(outgoing: Outgoing, timeoutMs: number, signal: AbortSignal | undefined): Promise<Receipt>;
+  /** Resolves on the broker's confirm; rejects by `deadline` (epoch milliseconds) with a HoldfastError that says whether the message may have been stored. */
+  publish(outgoing: Outgoing, deadline: number, signal: AbortSignal | undefined): Promise<Receipt>;
   readonly pending: number;
   readonly breakers: ReadonlyMap<string, { readonly open: boolean }>;
   /** Waits for what is pending, at most `drainMs`; answers the rest. Returns how many had an unknown outcome. */
@@ -55,11 +55,6 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
   let closed = false;
 
   const deadlines = createDeadlines(pendings, (pending) => answer(pending, () => pending.reject(lateError(pending))));
-
-  // An abort cannot call a message back: what may be on its way is reported as unknown.
-  const aborts = createAborts((pending, signal) =>
-    answer(pending, () => pending.reject(abortError(pending.outgoing.id, signal, isOut(pending)))),
-  );
 
   function answer(pending: Pending, tell: () => void): void {
     if (pending.answered) return;
@@ -135,7 +130,7 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
     emitter.emit('published', { topic: topology.topic, confirmed, failed: batch.length - confirmed, durationMs });
   }
 
-  function publish(outgoing: Outgoing, timeoutMs: number, signal: AbortSignal | undefined): Promise<Receipt> {
+  function publish(outgoing: Outgoing, deadline: number, signal: AbortSignal | undefined): Promise<Receipt> {
     return new Promise((resolve, reject) => {
       const { id } = outgoing;
       if (closed) return reject(new HoldfastError('client-closed', `Message ${id} was not sent: the client is closed`));
@@ -144,7 +139,7 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
       if (destination.breaker.open) return reject(openError(outgoing));
       const pending: Pending = {
         outgoing,
-        deadline: Date.now() + timeoutMs,
+        deadline,
         bytes: outgoing.body.byteLength + 256,
         maybeStored: false,
         confirmed: false,
@@ -159,7 +154,11 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
       };
       pendings.add(pending);
       deadlines.watch(pending);
-      if (signal !== undefined) aborts.watch(pending, signal);
+      if (signal !== undefined) {
+        // An abort cannot call a message back: what may be on its way is reported as unknown.
+        const abort = (): void => answer(pending, () => pending.reject(abortError(id, signal, isOut(pending))));
+        pending.forget = onAbort(signal, abort);
+      }
       room.enter({
         bytes: pending.bytes,
         gone: () => pending.answered,
