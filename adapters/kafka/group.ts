@@ -117,8 +117,8 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     const share = shares.get(nameOf(place));
     if (share === undefined || stopping) return;
     append(share, batch, next);
-    if (!share.opened) await open(share);
-    handler.ready(share);
+    if (share.opened) handler.ready(share);
+    else open(share);
     if (!full(share)) return;
     if (share.rung === undefined) await drained(share);
     if (share.live && !stopping && !relieved(share)) {
@@ -142,13 +142,14 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
    */
   async function open(share: Share): Promise<void> {
     const { topic, partition } = share;
+    if (member === undefined || share.opening) return;
+    share.opening = true;
     try {
-      if (member === undefined) return;
       const found = await client.committed(options.group, new Map([[topic, partition + 1]]));
       const before = found.get(topic)?.[partition];
       const start = readNote(before?.metadata ?? '', hooks.instance);
       const offset = before?.offset ?? share.track[share.head]?.offset ?? share.position ?? 0;
-      if (!share.live || share.opened) return;
+      if (!share.live) return;
       await member.commit([
         { topic, partition, offset, metadata: atNote(Math.max(start.handedOutTo, offset - 1), hooks.instance) },
       ]);
@@ -156,9 +157,12 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       share.redeliveredTo = start.ours ? (former.get(nameOf(share)) ?? start.handedOutTo) : start.handedOutTo;
       share.handedOutTo = Math.max(start.handedOutTo, offset - 1);
       share.opened = true;
+      handler.ready(share);
     } catch (error) {
       // Tried again with the next commit; until then nothing of this partition is handed out.
       lastError = messageOf(error);
+    } finally {
+      share.opening = false;
     }
   }
 
@@ -186,9 +190,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
 
   async function tick(): Promise<void> {
     for (const share of shares.values()) {
-      if (share.opened || share.track.length === 0) continue;
-      await open(share);
-      handler.ready(share);
+      if (!share.opened && share.track.length > 0) await open(share);
     }
     await commit((share) => atNote(share.handedOutTo, hooks.instance)).catch((error) => {
       // A rebalance, or a broker that is away: the next one says as much.

@@ -24,9 +24,12 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
   quietIdleConnections();
 
   const logCreator = logger(warn);
+  /** Of whatever was opened here: none outlives us. */
+  const all = new Set<Sockets>();
 
   function fresh(): { kafka: InstanceType<typeof Kafka>; sockets: Sockets } {
     const sockets = ownSockets();
+    all.add(sockets);
     const kafka = new Kafka({
       brokers: [...settings.brokers],
       clientId,
@@ -84,6 +87,11 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     }
   }
 
+  async function leave(groupId: string, memberId: string): Promise<void> {
+    const coordinator = await cluster.findGroupCoordinator({ groupId });
+    await coordinator.leaveGroup({ groupId, memberId });
+  }
+
   async function partitionsOf(topic: string): Promise<number | undefined> {
     try {
       return (await describe(topic)).size;
@@ -133,6 +141,15 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
         });
       } catch (error) {
         const types = failures(error);
+        const names = topics.map(({ topic }) => `"${topic}"`).join(', ');
+        if (types.includes('INVALID_TOPIC_EXCEPTION'))
+          throw adapterError(
+            'topology-conflict',
+            `Kafka refuses a topic name among ${names}: names that differ only in "." and "_" collide`,
+            error,
+          );
+        if (types.some((type) => type.endsWith('AUTHORIZATION_FAILED')))
+          throw adapterError('access-refused', `Kafka refuses to create ${names}: the right CREATE is missing`, error);
         if (types.length === 0 || types.some((type) => type !== 'TOPIC_ALREADY_EXISTS')) throw error;
       }
       await Promise.all(topics.map(shown));
@@ -196,7 +213,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       });
     },
     async join(spec, events) {
-      const { member, joined } = kafkajsMember({ fresh, codec: AssignerProtocol, settings }, spec, events);
+      const { member, joined } = kafkajsMember({ fresh, codec: AssignerProtocol, settings, leave }, spec, events);
       const patience = Promise.withResolvers<void>();
       const timer = setTimeout(patience.resolve, settings.connectTimeoutMs);
       try {
@@ -219,7 +236,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       const handle = setTimeout(timer.resolve, CLOSE_MS);
       await Promise.race([cluster.disconnect().catch(() => {}), timer.promise]);
       clearTimeout(handle);
-      control.sockets.kill();
+      for (const sockets of all) sockets.kill();
     },
   };
 

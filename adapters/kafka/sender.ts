@@ -4,6 +4,7 @@ import { notSent } from './errors.ts';
 
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 1_000;
+const CLOSE_MS = 1_200;
 
 /** Sends batches, each partition's in the order in which they were given, by one idempotent producer after another. */
 export interface Sender {
@@ -117,7 +118,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
         retire(slot);
         return { answers, settled: quarantine(slot, producer, request) };
       }
-      for (const [i, index] of open.entries()) answers[index] = observed(given[i]!);
+      for (const [i, index] of open.entries()) answers[index] = after(answers[index]!, observed(given[i]!));
       open = open.filter((index) => answers[index]!.stored === 'maybe');
       const fenced = open.some((index) => (answers[index] as { fenced?: boolean }).fenced === true);
       const spoilt = open.length > 0 && (fenced || slot.retired || closed || Date.now() + retryMs >= deadline);
@@ -128,6 +129,11 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
       }
       await pause(retryMs);
     }
+  }
+
+  /** What may have been stored once is not made unstored by a later try that was not: it may still be there. */
+  function after(before: BatchAnswer, answer: BatchAnswer): BatchAnswer {
+    return before.stored === 'maybe' && answer.stored === 'no' ? { stored: 'maybe', error: answer.error } : answer;
   }
 
   async function quarantine(slot: Slot, producer: KafkaProducer, request: Promise<unknown>): Promise<void> {
@@ -175,7 +181,12 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
     async close() {
       closed = true;
       for (const done of timers) done();
-      await Promise.all([...slots].map(async (slot) => (await slot.producer.catch(() => undefined))?.close()));
+      // One that is still connecting is not waited for: its sockets go with the client's.
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, CLOSE_MS);
+      const closings = [...slots].map(async (slot) => (await slot.producer.catch(() => undefined))?.close());
+      await Promise.race([Promise.all(closings), late.promise]);
+      clearTimeout(timer);
       slots.clear();
     },
   };

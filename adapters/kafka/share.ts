@@ -26,6 +26,7 @@ export interface Share extends Place {
   live: boolean;
   /** Known where its handing out stood when it was taken over; nothing is handed out before. */
   opened: boolean;
+  opening: boolean;
   /** Fetched and not done, and done behind such a one, by offset. Entries before `head` are settled. */
   track: Entry[];
   head: number;
@@ -53,6 +54,7 @@ export function newShare(place: Place, rung: number | undefined): Share {
     rung,
     live: true,
     opened: false,
+    opening: false,
     track: [],
     head: 0,
     position: undefined,

@@ -67,6 +67,7 @@ export interface RawBroker {
       partitions: readonly { partition: number; offset: string; metadata: string }[];
     }[];
   }): Promise<unknown>;
+  leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
   listOffsets(request: {
     replicaId: number;
     isolationLevel: number;

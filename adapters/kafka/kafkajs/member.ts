@@ -16,6 +16,8 @@ export interface MemberParts {
   fresh(): { readonly kafka: Kafka; readonly sockets: Sockets };
   readonly codec: typeof AssignerProtocol;
   readonly settings: Settings;
+  /** Takes a member out of the group in its absence. */
+  leave(group: string, memberId: string): Promise<void>;
 }
 
 /** One life of the consumer: from its start to its crash. */
@@ -51,6 +53,8 @@ export function kafkajsMember(
   let activeAt = Date.now();
   let restartMs = FIRST_RESTART_MS;
   let restartTimer: NodeJS.Timeout | undefined;
+  /** Whom the group still counts in after a crash. It would wait a session timeout for its heartbeat. */
+  let ghost: string | undefined;
   const first = Promise.withResolvers<void>();
   first.promise.catch(() => {});
   const patienceMs = Math.max(30_000, 2 * settings.sessionTimeoutMs);
@@ -154,9 +158,17 @@ export function kafkajsMember(
     consumer.on(consumer.events.CRASH, ({ payload }) => end(current, payload.error));
   }
 
+  async function exorcise(): Promise<void> {
+    if (ghost === undefined) return;
+    await parts.leave(spec.group, ghost);
+    ghost = undefined;
+  }
+
   async function run(current: Life): Promise<void> {
     const { consumer } = current;
     await consumer.connect();
+    await exorcise().catch(() => {});
+    if (current.over) return;
     await consumer.subscribe({ topics: [...spec.topics], fromBeginning: true });
     await consumer.run({
       autoCommit: false,
@@ -179,6 +191,7 @@ export function kafkajsMember(
     if (current.over) return;
     current.over = true;
     current.joined = false;
+    ghost = current.memberId ?? ghost;
     current.sockets.kill();
     current.consumer.disconnect().catch(() => {});
     if (stopped) return;
