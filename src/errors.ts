@@ -107,7 +107,7 @@ export class RetryLater extends Error {
 export function fromAdapter(error: unknown, doing: string): HoldfastError {
   if (isHoldfastError(error)) return error;
   const code = (error as { adapterCode?: unknown } | null)?.adapterCode;
-  const known = typeof code === 'string' && code in CODES ? (code as ErrorCode) : 'adapter-failed';
+  const known = typeof code === 'string' && Object.hasOwn(CODES, code) ? (code as ErrorCode) : 'adapter-failed';
   return new HoldfastError(known, `Could not ${doing}: ${redact(messageOf(error))}`, { cause: error });
 }
 

@@ -6,7 +6,6 @@
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { connect } from '../../src/connect.ts';
-import { isHoldfastError } from '../../src/errors.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { adapterFromUrl } from '../../src/schemes.ts';
 import { type Handling, handlingOf, type Order } from './ledger.ts';
@@ -19,7 +18,7 @@ export type Command =
       readonly options: ConsumeScript;
       readonly handler: HandlerScript;
     }
-  /** Publishes without waiting, ids `id-<n>`, and says of each whether it was confirmed. */
+  /** Publishes without waiting, ids `id-<n>`, and says of each that it was confirmed, or why not. */
   | { readonly do: 'publish'; readonly topic: TopicScript; readonly orders: readonly Order[]; readonly prefix: string }
   | { readonly do: 'replay'; readonly topic: TopicScript; readonly group: string; readonly ratePerSecond: number }
   | { readonly do: 'close' };
@@ -28,7 +27,6 @@ export type Told =
   | { readonly tell: 'ready' | 'consuming' | 'replayed' | 'closed' }
   | { readonly tell: 'started' | 'handled'; readonly handling: Handling }
   | { readonly tell: 'confirmed'; readonly id: string }
-  | { readonly tell: 'refused'; readonly id: string; readonly outcome: string }
   | { readonly tell: 'error'; readonly error: string };
 
 const [url, module, by] = process.argv.slice(2) as [string, string, string];
@@ -45,6 +43,9 @@ async function makeAdapter(): Promise<BrokerAdapter> {
 }
 
 const client = await connect({ adapter: await makeAdapter(), source: 'conformance' });
+client.on('connection', ({ state, detail }) => tell({ tell: 'error', error: `connection ${state} ${detail ?? ''}` }));
+client.on('warning', ({ code, detail }) => tell({ tell: 'error', error: `${code}: ${detail}` }));
+client.on('publish-retry', ({ count, error }) => tell({ tell: 'error', error: `${count} again: ${String(error)}` }));
 client.on('error', ({ during, error }) => tell({ tell: 'error', error: `${during}: ${String(error)}` }));
 
 async function obey(command: Command): Promise<void> {
@@ -62,8 +63,7 @@ async function obey(command: Command): Promise<void> {
         const id = `${command.prefix}${order.n}`;
         client.publish(topic, order, { id }).then(
           () => tell({ tell: 'confirmed', id }),
-          (error: unknown) =>
-            tell({ tell: 'refused', id, outcome: (isHoldfastError(error) ? error.outcome : undefined) ?? 'unknown' }),
+          (error: unknown) => tell({ tell: 'error', error: `${id}: ${String(error)}` }),
         );
       }
       return;

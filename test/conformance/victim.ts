@@ -17,6 +17,8 @@ export interface Victim {
   /** Calls of its handlers that ended well. */
   readonly handled: Ledger;
   readonly confirmed: ReadonlySet<string>;
+  /** Errors, warnings and the like of its client. */
+  readonly said: readonly string[];
   /** Waits until so many of its publishes are confirmed, and not a moment longer. */
   confirms(count: number): Promise<void>;
   consume(topic: TopicScript, options: ConsumeScript, handler?: HandlerScript): Promise<void>;
@@ -51,8 +53,7 @@ async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, n
   const [started, handled] = [ledger(), ledger()];
   const confirms = ledger();
   const told = new Set<Told['tell']>();
-  const errors: string[] = [];
-  let waiting: (() => void) | undefined;
+  const said: string[] = [];
 
   createInterface({ input: child.stdout }).on('line', (line) => {
     const event = JSON.parse(line) as Told;
@@ -60,28 +61,22 @@ async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, n
     if (event.tell === 'started') started.note(event.handling);
     else if (event.tell === 'handled') handled.note(event.handling);
     else if (event.tell === 'confirmed') confirms.note(confirmOf(event.id, name));
-    else if (event.tell === 'error') errors.push(event.error);
-    waiting?.();
+    else if (event.tell === 'error') said.push(event.error);
   });
-  child.on('close', () => waiting?.());
+  child.on('close', (code, signal) => said.push(`ended by ${signal ?? code}`));
   child.stdin.on('error', () => undefined);
 
   const isGone = (): boolean => child.exitCode !== null || child.signalCode !== null;
   async function hear(tell: Told['tell']): Promise<void> {
-    await until(
-      `process ${name} says "${tell}"${errors.map((error) => `\n  ${error}`).join('')}`,
-      () => told.has(tell) || isGone(),
-    );
-    if (!told.has(tell))
-      throw new Error(
-        `process ${name} ended before it said "${tell}"${errors.map((error) => `\n  ${error}`).join('')}`,
-      );
+    await until(`process ${name} says "${tell}"`, () => told.has(tell) || isGone());
+    if (!told.has(tell)) throw new Error(`process ${name} ended before it said "${tell}"`);
   }
   const send = (command: Command): void => void child.stdin.write(`${JSON.stringify(command)}\n`);
 
   await hear('ready');
   return {
     name,
+    said,
     started,
     handled,
     get confirmed() {
@@ -116,6 +111,7 @@ async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptio
   let dead = false;
   return {
     name,
+    said: [],
     started,
     handled,
     get confirmed() {

@@ -65,6 +65,7 @@ export async function publishOrders(
 export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => Promise<void>): Promise<void> {
   const cleanups: (() => unknown)[] = [];
   const gates: Gate[] = [];
+  const victims: Victim[] = [];
   const said: string[] = [];
   const short = randomUUID().slice(0, 8);
   let names = 0;
@@ -99,6 +100,7 @@ export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => 
     },
     async victim(name) {
       const victim = await makeVictim(suite, name);
+      victims.push(victim);
       defer(() => victim.kill());
       return victim;
     },
@@ -128,8 +130,8 @@ export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => 
   try {
     await run(world);
   } catch (error) {
-    if (error instanceof Error && said.length > 0)
-      error.message += `\n  clients said: ${said.slice(-10).join('\n    ')}`;
+    const all = [...said, ...victims.flatMap((victim) => victim.said.map((line) => `process ${victim.name}: ${line}`))];
+    if (error instanceof Error && all.length > 0) error.message += `\n  clients said: ${all.slice(-20).join('\n    ')}`;
     throw error;
   } finally {
     for (const each of gates) each.open();

@@ -1,0 +1,192 @@
+import { describe, expect, it } from 'vitest';
+import { memory, memoryBroker, virtualClock } from '../../../adapters/memory/index.ts';
+import { connect, defineTopic, RetryLater } from '../../../src/index.ts';
+import type { Delivery, Receive, Settlement } from '../../../src/port.ts';
+import { fakeAdapter, fakeSource, gate } from '../fake-adapter.ts';
+
+const topic = defineTopic<number>('numbers', { groups: ['g'] });
+const once = { immediate: { retries: 0 }, delays: [] };
+
+function deliveryOf(n: number, more: Partial<Delivery> = {}): Delivery {
+  return {
+    message: {
+      id: `id-${n}`,
+      source: 's',
+      body: new TextEncoder().encode(String(n)),
+      contentType: 'application/json',
+      key: undefined,
+      dedupeKey: undefined,
+      headers: {},
+      marks: {},
+      publishedAt: undefined,
+      expiresAt: undefined,
+    },
+    lane: 'normal',
+    shard: 0,
+    epoch: 1,
+    redelivered: false,
+    suspect: false,
+    position: String(n),
+    handle: n,
+    ...more,
+  };
+}
+
+/** A client whose one source is in the test's hands. */
+async function inHand() {
+  let receive!: Receive;
+  const settled: Settlement[] = [];
+  const extended: (readonly Delivery[])[] = [];
+  const calls: string[] = [];
+  const adapter = fakeAdapter({
+    capabilities: { leases: true },
+    subscribe: async (_, given) => {
+      receive = given;
+      return fakeSource({
+        async settle(batch) {
+          settled.push(...batch);
+          return batch.map(() => 'settled');
+        },
+        async extend(deliveries) {
+          extended.push(deliveries);
+        },
+        pause: () => void calls.push('pause'),
+        resume: () => void calls.push('resume'),
+        stop: async () => void calls.push('stop'),
+      });
+    },
+  });
+  const client = await connect({ adapter });
+  return {
+    client,
+    settled,
+    extended,
+    calls,
+    deliver: (...list: Delivery[]) => receive.deliver(list),
+    revoke: (epoch: number) => receive.revoked(epoch),
+  };
+}
+const turns = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
+
+describe('consumer', () => {
+  it('waits ten minutes for a retry in no time, on the broker’s virtual clock', async () => {
+    const clock = virtualClock();
+    const client = await connect({ adapter: memory({ broker: memoryBroker({ clock }) }) });
+    const attempts: [number, number][] = [];
+    const start = clock.now();
+    await client.consume(
+      topic,
+      { group: 'g', retry: { immediate: { retries: 0 }, delays: [5_000, 60_000, 600_000] } },
+      ({ attempt }) => {
+        attempts.push([attempt, clock.now() - start]);
+        if (attempt === 2) throw new RetryLater(1_000);
+        throw new Error('always');
+      },
+    );
+    await client.publish(topic, 1);
+    await clock.advance(4_999);
+    expect(attempts).toEqual([[1, 0]]);
+    await clock.advance(700_000);
+    expect(attempts).toEqual([
+      [1, 0],
+      [2, 5_000],
+      [3, 6_000],
+      [4, 606_000],
+    ]);
+    expect(await client.deadLetters(topic, 'g').count()).toBe(1);
+    await client.close();
+  });
+
+  it('settles nothing of a lost epoch, and everything of the others', async () => {
+    const { client, settled, deliver, revoke } = await inHand();
+    const finish = gate<void>();
+    await client.consume(topic, { group: 'g', retry: once }, () => finish.opened);
+    deliver(deliveryOf(1), deliveryOf(2, { epoch: 2 }), deliveryOf(3));
+    await turns();
+    revoke(1);
+    finish.open();
+    await turns();
+    expect(settled.map(({ kind, delivery }) => [kind, delivery.handle])).toEqual([['done', 2]]);
+    await client.close();
+  });
+
+  it('renews the leases of what it holds, and only of that', async () => {
+    const { client, extended, deliver } = await inHand();
+    const finish = gate<void>();
+    await client.consume(topic, { group: 'g', concurrency: 1, leaseMs: 300 }, ({ payload }) =>
+      payload === 1 ? undefined : finish.opened,
+    );
+    deliver(deliveryOf(1), deliveryOf(2), deliveryOf(3));
+    while (extended.length === 0) await turns();
+    expect(extended[0]!.map(({ handle }) => handle)).toEqual([2, 3]);
+    finish.open();
+    await turns();
+    await client.close();
+    const before = extended.length;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(extended.length).toBe(before);
+  });
+
+  it('G9: pauses, drains, settles, and only then stops the source', async () => {
+    const { client, settled, calls, deliver } = await inHand();
+    const finish = gate<void>();
+    const consumer = await client.consume(topic, { group: 'g', concurrency: 1 }, () => finish.opened);
+    deliver(deliveryOf(1), deliveryOf(2));
+    await turns();
+    const closing = consumer.close();
+    await turns();
+    expect(calls).toEqual(['pause']);
+    deliver(deliveryOf(3));
+    finish.open();
+    expect(await closing).toMatchObject({ completed: 1, unknown: 0 });
+    expect(calls).toEqual(['pause', 'stop']);
+    expect(settled.map(({ delivery }) => delivery.handle)).toEqual([1]);
+    await client.close();
+  });
+
+  it('goes on after handlers that throw whatever can be thrown', async () => {
+    const client = await connect({ adapter: memory() });
+    const thrown: unknown[] = [
+      undefined,
+      null,
+      0,
+      'text',
+      Symbol('s'),
+      Object.create(null),
+      new TypeError('bug'),
+      Promise.resolve(),
+    ];
+    const handled: number[] = [];
+    await client.consume(topic, { group: 'g', retry: once, concurrency: 2 }, ({ payload }) => {
+      if (payload < thrown.length) throw thrown[payload];
+      handled.push(payload);
+    });
+    await client.publishAll(
+      topic,
+      Array.from({ length: thrown.length + 3 }, (_, n) => n),
+    );
+    const letters = client.deadLetters(topic, 'g');
+    while ((await letters.count()) < thrown.length) await turns();
+    expect(handled).toEqual([thrown.length, thrown.length + 1, thrown.length + 2]);
+    for await (const letter of letters.list()) expect(letter).toMatchObject({ reason: 'failed', attempts: 1 });
+    await client.close();
+  });
+
+  it('starts no more handlers per second than it may', async () => {
+    const client = await connect({ adapter: memory() });
+    const starts: number[] = [];
+    await client.consume(
+      topic,
+      { group: 'g', ratePerSecond: 100, concurrency: 10 },
+      () => void starts.push(performance.now()),
+    );
+    await client.publishAll(
+      topic,
+      Array.from({ length: 21 }, (_, n) => n),
+    );
+    while (starts.length < 21) await turns();
+    // Twenty pauses of 10 ms; a late start may be caught up with, an early one never happens.
+    expect(starts[20]! - starts[0]!).toBeGreaterThanOrEqual(190);
+    await client.close();
+  });
+});

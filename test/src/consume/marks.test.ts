@@ -1,0 +1,63 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { deadMarks, readProgress, retryMarks } from '../../../src/consume/marks.ts';
+import type { Delivery } from '../../../src/port.ts';
+
+const delivery = { position: 'orders/3/17' } as Delivery;
+const failure = (error: unknown, reason = 'failed') => ({
+  reason,
+  error,
+  group: 'g',
+  attempts: 3,
+  firstFailedAt: 1_000,
+});
+
+describe('marks', () => {
+  it('progress comes back as it was written', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.nat(), (attempts, firstFailedAt) => {
+        expect(readProgress(retryMarks({ attempts, firstFailedAt }, 5))).toEqual({ attempts, firstFailedAt });
+      }),
+    );
+    expect(readProgress(retryMarks({ attempts: 1, firstFailedAt: undefined }, 5))).toEqual({
+      attempts: 1,
+      firstFailedAt: 5,
+    });
+  });
+
+  it('what others wrote there is no progress', () => {
+    for (const attempts of ['', 'x', '-1', '1.5', '9e99', 'NaN']) expect(readProgress({ attempts }).attempts).toBe(0);
+    expect(readProgress({})).toEqual({ attempts: 0, firstFailedAt: undefined });
+  });
+
+  it('a dead letter’s marks are plain, bounded text without passwords, whatever was thrown', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary', maxLength: 3_000 }), fc.anything()), (thrown) => {
+        const marks = deadMarks(
+          failure(
+            typeof thrown === 'string' ? new Error(`redis://u:hidden@h ${thrown}`) : thrown,
+            String(typeof thrown),
+          ),
+          delivery,
+          2_000,
+        );
+        for (const value of Object.values(marks)) {
+          expect(value.isWellFormed()).toBe(true);
+          // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is the promise
+          expect(value).not.toMatch(/[\u0000-\u001f\u007f]/);
+          expect(value).not.toContain('hidden');
+          expect(Buffer.byteLength(value)).toBeLessThanOrEqual(2_048);
+        }
+      }),
+    );
+  });
+
+  it('errors of one class from one line have one fingerprint, others another', () => {
+    const fail = (text: string): Error => new RangeError(text);
+    const print = (error: unknown): string | undefined => deadMarks(failure(error), delivery, 0).fingerprint;
+    const [a, b] = ['a', 'b'].map(fail);
+    expect(print(a)).toBe(print(b));
+    expect(print(new RangeError('a'))).not.toBe(print(a));
+    expect(print(new TypeError('a'))).not.toBe(print(a));
+  });
+});
