@@ -25,8 +25,11 @@ export const newId: () => string = randomUUID;
 /** What inbox and dedupe are unique on, beside group and topic (S12). */
 export function identityOf(message: Pick<Incoming, 'id' | 'source' | 'dedupeKey'>): string | undefined {
   if (message.dedupeKey !== undefined) return `key:${message.dedupeKey}`;
-  return message.id === undefined ? undefined : `id:${message.source ?? ''}/${message.id}`;
+  return message.id === undefined ? undefined : `id:${plain(message.source ?? '')}/${message.id}`;
 }
+
+/** Without a slash, so that source "a/b" with id "c" is not source "a" with id "b/c": an inbox would drop the second. */
+const plain = (source: string): string => source.replaceAll('%', '%25').replaceAll('/', '%2F');
 
 const MAX_HEADERS = 64;
 const MAX_HEADER_BYTES = 16 * 1024;
