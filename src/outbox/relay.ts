@@ -49,10 +49,13 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
   if (store === undefined) throw new TypeError('createRelay: "outbox" must be the outbox of a store');
   const inside = internalsOf(client);
   const owner = randomUUID();
-  const pace = createPace(maxIdleMs);
+  // One for each loop: a wake-up that one of them has heard must not be lost to the other.
+  const paces = [createPace(maxIdleMs), createPace(maxIdleMs)] as const;
   let leases: readonly ShardLease[] = [];
   let leasedUntil = 0;
   let stopping = false;
+  let starting: Promise<void> | undefined;
+  let beating: Promise<void> | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
   let unsubscribe: (() => void) | undefined;
   let unregister: (() => void) | undefined;
@@ -64,7 +67,11 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     const before = leases.length;
     leases = await store.lease(owner, leaseMs);
     leasedUntil = askedAt + leaseMs;
-    if (leases.length > before) pace.wake();
+    if (leases.length > before) wake();
+  }
+
+  function wake(): void {
+    for (const pace of paces) pace.wake();
   }
 
   async function beat(): Promise<void> {
@@ -73,11 +80,18 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     } catch (error) {
       inside.emitter.emit('error', { during: "renew the relay's leases", error });
     }
-    if (!stopping) heartbeat = setTimeout(() => void beat(), leaseMs / 3);
+    if (!stopping) beatLater();
+  }
+
+  function beatLater(): void {
+    heartbeat = setTimeout(() => {
+      beating = beat();
+    }, leaseMs / 3);
   }
 
   /** Each loop has half of the shards, so that one reads and settles while the other publishes. */
-  async function loop(half: number): Promise<void> {
+  async function loop(half: 0 | 1): Promise<void> {
+    const pace = paces[half];
     while (!stopping) {
       // Past its end a lease may be somebody else's: what we would publish, they publish too.
       const mine = performance.now() < leasedUntil ? leases.filter(({ shard }) => shard % 2 === half) : [];
@@ -104,25 +118,44 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
 
   async function stop(): Promise<void> {
     stopping = true;
+    // What is asked for now would be held after the release, and by nobody.
+    await starting?.catch(() => undefined);
     clearTimeout(heartbeat);
-    pace.wake();
+    wake();
     unsubscribe?.();
     unregister?.();
-    await loops;
-    if (loops !== undefined)
+    await Promise.all([loops, beating]);
+    if (leasedUntil > 0)
       await store
         .release(owner)
         .catch((error: unknown) => inside.emitter.emit('error', { during: "release the relay's leases", error }));
   }
 
+  async function start(): Promise<void> {
+    unregister = inside.onClose(() => relay.stop());
+    try {
+      await lease();
+    } catch (error) {
+      unregister();
+      throw error;
+    }
+    if (stopping) return;
+    beatLater();
+    unsubscribe = store.onWake(wake);
+    loops = Promise.all([loop(0), loop(1)]);
+  }
+
   const relay: Relay = {
     async start() {
-      if (stopping || loops !== undefined) throw new TypeError('A relay starts once: create another');
-      await lease();
-      heartbeat = setTimeout(() => void beat(), leaseMs / 3);
-      unsubscribe = store.onWake(() => pace.wake());
-      unregister = inside.onClose(() => relay.stop());
-      loops = Promise.all([loop(0), loop(1)]);
+      if (stopping || starting !== undefined) throw new TypeError('A relay starts once: create another');
+      starting = start();
+      try {
+        await starting;
+      } catch (error) {
+        // The database was away: it may be started again.
+        starting = undefined;
+        throw error;
+      }
     },
     stop() {
       stopped ??= stop();
