@@ -4,10 +4,10 @@ import { parseArgs } from 'node:util';
 import type { Client } from '../client.ts';
 import { connectConfig } from '../connect.ts';
 import { HoldfastError, messageOf, redact } from '../errors.ts';
-import { createRelay } from '../outbox/relay.ts';
+import { createRelay, type Relay } from '../outbox/relay.ts';
 import { type Command, UsageError } from './command.ts';
 import { loadConfig } from './load-config.ts';
-import { log } from './log.ts';
+import { type Facts, log } from './log.ts';
 
 export const relayCommand: Command = {
   summary: 'publish what the outbox holds, until SIGTERM',
@@ -30,32 +30,46 @@ async function run(args: readonly string[]): Promise<number> {
   const config = await loadConfig(path);
   const variables = env === undefined ? process.env : { ...process.env, HOLDFAST_ENV: env };
   const { client, environment } = await connectConfig(config, variables);
-  const { store: openStore, relay: settings = {} } = environment.settings;
-  if (openStore === undefined) {
-    await client.close();
-    throw new HoldfastError(
-      'config-invalid',
-      `Environment "${environment.name}" has no store, so there is no outbox to relay: add store: () => postgresStore({ … })`,
-    );
-  }
+  const { store: openStore } = environment.settings;
   const stopped = untilSignal();
-  const store = await openStore();
+  // Whatever fails, both are closed: what stays open would keep the process from ending.
   try {
-    await store.migrate();
-    const relay = createRelay({ ...settings, client, outbox: store.outbox });
-    const endReports = report(client);
-    await relay.start();
-    log('info', 'relay started', { environment: environment.name, config: path, pid: process.pid });
-    log('info', 'relay stopping', { signal: await stopped });
-    await relay.stop();
-    endReports();
+    if (openStore === undefined) throw noStore(environment.name);
+    const store = await openStore();
+    try {
+      await store.migrate();
+      await relayUntil(stopped, createRelay({ ...environment.settings.relay, client, outbox: store.outbox }), client, {
+        environment: environment.name,
+        config: path,
+        pid: process.pid,
+      });
+    } finally {
+      await client.close().finally(() => store.close());
+    }
   } finally {
     await client.close();
-    await store.close();
   }
   log('info', 'relay stopped');
   return 0;
 }
+
+async function relayUntil(stopped: Promise<string>, relay: Relay, client: Client, facts: Facts): Promise<void> {
+  const endReports = report(client);
+  try {
+    await relay.start();
+    log('info', 'relay started', facts);
+    log('info', 'relay stopping', { signal: await stopped });
+    await relay.stop();
+  } finally {
+    endReports();
+  }
+}
+
+const noStore = (environment: string): HoldfastError =>
+  new HoldfastError(
+    'config-invalid',
+    `Environment "${environment}" has no store, so there is no outbox to relay: add store: () => postgresStore({ … })`,
+  );
 
 function options(args: readonly string[]): { config: string; env: string | undefined } {
   try {
