@@ -96,6 +96,7 @@ export interface ClientInternals {
   readonly emitter: Emitter;
   readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
   publishRow(row: OutboxRow, shape: OutboxShape, timeoutMs: number): Promise<Receipt>;
+  declareTopics(topics: readonly Topic[]): Promise<void>;
   /** Runs when the client closes, before its publisher drains. Returns the unregisterer. */
   onClose(stop: () => Promise<void>): () => void;
 }
@@ -274,6 +275,9 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
       const deadline = Date.now() + timeoutMs;
       const topology = await topologies.declareWithin(shape, until(deadline, undefined));
       return publisher.publish(routeRow(row, topology), deadline, undefined);
+    },
+    async declareTopics(topics) {
+      for (const topic of topics) await topologies.declareTopic(topic, { timeoutMs: DEFAULT_TIMEOUT_MS });
     },
     onClose(stop) {
       assertOpen();

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Client, createClient } from './client.ts';
+import { type Client, createClient, internalsOf } from './client.ts';
 import { type Config, environmentOf, isConfig } from './config.ts';
 import { fromAdapter } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
@@ -67,6 +67,12 @@ export async function connectConfig(
     ...options,
     adapter: typeof adapter === 'string' ? await adapterFromUrl(adapter) : await adapter(),
   });
+  try {
+    await internalsOf(client).declareTopics(config.topics);
+  } catch (error) {
+    await client.close().catch(() => undefined);
+    throw error;
+  }
   return { client, environment };
 }
 

@@ -62,7 +62,8 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
       { details: { field: 'key' } },
     );
   }
-  const delayMs = options.delayMs ?? 0;
+  // Whole milliseconds, as brokers and databases take them.
+  const delayMs = Math.ceil(options.delayMs ?? 0);
   if (ordered && delayMs > 0) {
     throw new HoldfastError(
       'invalid-message',
@@ -81,7 +82,7 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
     lane: laneOf(topic, payload, options.priority),
     headers: options.headers === undefined ? noHeaders : checkHeaders(options.headers),
     delayMs,
-    expiresInMs: options.expiresInMs,
+    expiresInMs: options.expiresInMs === undefined ? undefined : Math.ceil(options.expiresInMs),
   };
 }
 
