@@ -4,11 +4,13 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Client, type ClientInternals, internalsOf } from '../client.ts';
-import { isHoldfastError, messageOf, redact } from '../errors.ts';
+import { type Client, internalsOf } from '../client.ts';
 import { type Check, checkOptions, count, object, positiveMs } from '../options.ts';
-import type { Outbox, OutboxRow, OutboxShape, RowSettlement, ShardLease } from '../port.ts';
+import { withRetries } from '../policy/retry.ts';
+import type { Outbox, ShardLease } from '../port.ts';
+import { createFlight, type Settled } from './flight.ts';
 import { createPace } from './pace.ts';
+import { chainOf, publishRow } from './publish-row.ts';
 
 export interface RelayOptions<Tx> {
   readonly client: Client;
@@ -30,7 +32,12 @@ export interface Relay {
   stop(): Promise<void>;
 }
 
-type Settled = RowSettlement & { readonly shard: number };
+/** When a batch takes longer than this to be confirmed, more is read beside it: a slow topic holds up itself alone. */
+const SLOW_MS = 100;
+/** Most batches read and not settled, per loop. */
+const MOST_BATCHES = 4;
+/** Rows whose deletion fails would be published again: the deletion is tried again first. */
+const SETTLE_BACKOFF = { retries: 8, firstMs: 50, factor: 2, maxMs: 2_000, jitter: true };
 
 const CHECKS: Readonly<Record<keyof RelayOptions<unknown>, Check>> = {
   client: object,
@@ -53,6 +60,8 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
   const paces = [createPace(maxIdleMs), createPace(maxIdleMs)] as const;
   let leases: readonly ShardLease[] = [];
   let leasedUntil = 0;
+  // Also of shards handed over: what we published of them may be deleted until somebody else takes them.
+  const everHeld = new Map<number, ShardLease>();
   let stopping = false;
   let starting: Promise<void> | undefined;
   let beating: Promise<void> | undefined;
@@ -67,6 +76,7 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     const before = leases.length;
     leases = await store.lease(owner, leaseMs);
     leasedUntil = askedAt + leaseMs;
+    for (const held of leases) everHeld.set(held.shard, held);
     if (leases.length > before) wake();
   }
 
@@ -89,29 +99,45 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     }, leaseMs / 3);
   }
 
-  /** Each loop has half of the shards, so that one reads and settles while the other publishes. */
+  /** Each loop has half of the shards, so that one reads while the other waits for confirms. */
   async function loop(half: 0 | 1): Promise<void> {
     const pace = paces[half];
+    const flight = createFlight({
+      chainOf,
+      publish: async (row) => (holds(row.shard) ? publishRow(row, inside, timeoutMs) : undefined),
+      async settle(settlements) {
+        await inside.crashPoint?.('relay:confirmed');
+        await withRetries(
+          () => store.settle([...everHeld.values()], settlements),
+          SETTLE_BACKOFF,
+          () => true,
+        );
+        await inside.crashPoint?.('relay:settled');
+        report(settlements);
+        pace.wake();
+      },
+      failed: (error) => inside.emitter.emit('error', { during: 'settle outbox rows', error }),
+    });
     while (!stopping) {
       // Past its end a lease may be somebody else's: what we would publish, they publish too.
       const mine = performance.now() < leasedUntil ? leases.filter(({ shard }) => shard % 2 === half) : [];
+      const full = flight.size >= batchSize * MOST_BATCHES;
       try {
-        const rows = mine.length === 0 ? [] : await store.read(mine, batchSize);
-        if (rows.length > 0) await relayBatch(rows, mine);
-        await pace.next(rows.length > 0, () => stopping);
+        const rows = mine.length === 0 || full ? [] : await store.read(mine, batchSize + flight.size);
+        const launched = flight.launch(rows);
+        if (launched > 0) await flight.landed(SLOW_MS);
+        await pace.next(launched > 0, () => stopping);
       } catch (error) {
-        inside.emitter.emit('error', { during: 'relay a batch of outbox rows', error });
+        inside.emitter.emit('error', { during: 'read outbox rows', error });
         await pace.failed(() => stopping);
       }
     }
+    await flight.landed(timeoutMs + 1_000);
   }
 
-  async function relayBatch(rows: readonly OutboxRow[], mine: readonly ShardLease[]): Promise<void> {
-    const settlements = await publishRows(rows, inside, timeoutMs);
-    if (settlements.length === 0) return;
-    await inside.crashPoint?.('relay:confirmed');
-    await store.settle(mine, settlements);
-    await inside.crashPoint?.('relay:settled');
+  const holds = (shard: number): boolean => leases.some((held) => held.shard === shard);
+
+  function report(settlements: readonly Settled[]): void {
     const of = (kind: Settled['kind']): number => settlements.filter((settlement) => settlement.kind === kind).length;
     inside.emitter.emit('relayed', { sent: of('sent'), later: of('later'), parked: of('park') });
   }
@@ -163,90 +189,4 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     },
   };
   return relay;
-}
-
-/** A definition is stored once and shared by its rows, so it is parsed once. */
-const shapes = new Map<string, OutboxShape>();
-
-function shapeOf(row: OutboxRow): OutboxShape {
-  const known = shapes.get(row.shape);
-  if (known !== undefined) return known;
-  const shape = JSON.parse(row.shape) as OutboxShape;
-  shapes.set(row.shape, shape);
-  return shape;
-}
-
-/** What became of each row; rows that are simply to be tried again are not among them. */
-async function publishRows(
-  rows: readonly OutboxRow[],
-  inside: ClientInternals,
-  timeoutMs: number,
-): Promise<readonly Settled[]> {
-  const chains: OutboxRow[][] = [];
-  const byKey = new Map<string, OutboxRow[]>();
-  for (const row of rows) {
-    // A failed message lets its successors go when publishing; here it was accepted, so its key waits for it (G5).
-    const ordered = row.key !== undefined && shapeOf(row).groups.some((group) => group.ordered);
-    const name = `${row.topic}\n${row.key ?? ''}`;
-    const chain = ordered ? byKey.get(name) : undefined;
-    if (chain !== undefined) chain.push(row);
-    else {
-      const made = [row];
-      chains.push(made);
-      if (ordered) byKey.set(name, made);
-    }
-  }
-  const settled = await Promise.all(chains.map((chain) => publishChain(chain, inside, timeoutMs)));
-  return settled.flat();
-}
-
-async function publishChain(
-  chain: readonly OutboxRow[],
-  inside: ClientInternals,
-  timeoutMs: number,
-): Promise<readonly Settled[]> {
-  const settled: Settled[] = [];
-  for (const row of chain) {
-    const settlement = await publishRow(row, inside, timeoutMs);
-    if (settlement === undefined) break;
-    settled.push(settlement);
-    if (settlement.kind !== 'sent') break;
-  }
-  return settled;
-}
-
-const PARKED: readonly string[] = [
-  'unroutable',
-  'publish-rejected',
-  'message-too-large',
-  'topology-conflict',
-  'topology-missing',
-  'access-refused',
-  'unsupported',
-];
-
-async function publishRow(row: OutboxRow, inside: ClientInternals, timeoutMs: number): Promise<Settled | undefined> {
-  const { rowId, shard } = row;
-  const shape = shapeOf(row);
-  if (row.expiresInMs !== undefined && row.addedAt + row.expiresInMs <= Date.now()) {
-    if (shape.onExpired !== 'drop') return { rowId, shard, kind: 'park', reason: 'expired' };
-    inside.emitter.emit('dropped', { topic: row.topic, group: '', id: row.id, reason: 'expired' });
-    return { rowId, shard, kind: 'sent' };
-  }
-  try {
-    await inside.publishRow(row, shape, timeoutMs);
-    return { rowId, shard, kind: 'sent' };
-  } catch (error) {
-    const code = isHoldfastError(error) ? error.code : 'adapter-failed';
-    if (PARKED.includes(code))
-      return { rowId, shard, kind: 'park', reason: `${code}: ${redact(messageOf(error))}`.slice(0, 500) };
-    inside.emitter.emit('error', { during: `relay message ${row.id} to "${row.topic}"`, error });
-    return {
-      rowId,
-      shard,
-      kind: 'later',
-      delayMs: Math.min(2_000, 100 * 2 ** Math.min(row.attempts, 5)),
-      reason: code,
-    };
-  }
 }

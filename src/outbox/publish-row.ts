@@ -1,0 +1,69 @@
+/** One outbox row on its way to the broker, and what that means for the row. */
+
+import type { ClientInternals } from '../client.ts';
+import { isHoldfastError, messageOf, redact } from '../errors.ts';
+import type { OutboxRow, OutboxShape } from '../port.ts';
+import type { Settled } from './flight.ts';
+
+/** A definition is stored once and shared by its rows, so it is parsed once. */
+const shapes = new Map<string, OutboxShape | undefined>();
+
+function shapeOf(row: OutboxRow): OutboxShape | undefined {
+  if (!shapes.has(row.shape)) shapes.set(row.shape, parsed(row.shape));
+  return shapes.get(row.shape);
+}
+
+function parsed(text: string): OutboxShape | undefined {
+  try {
+    const shape = JSON.parse(text) as Partial<OutboxShape> | null;
+    return typeof shape?.topic === 'string' && Array.isArray(shape.groups) ? (shape as OutboxShape) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The key whose rows are published one after the other: those of ordered topics. */
+export function chainOf(row: OutboxRow): string | undefined {
+  const ordered = row.key !== undefined && shapeOf(row)?.groups.some((group) => group.ordered) === true;
+  return ordered ? `${row.topic}\n${row.key}` : undefined;
+}
+
+/** Trying again cannot help: the row is parked with the error as its reason. */
+const PARKED: readonly string[] = [
+  'unroutable',
+  'publish-rejected',
+  'message-too-large',
+  'topology-conflict',
+  'topology-missing',
+  'access-refused',
+  'unsupported',
+];
+
+export async function publishRow(row: OutboxRow, inside: ClientInternals, timeoutMs: number): Promise<Settled> {
+  const { rowId, shard } = row;
+  const shape = shapeOf(row);
+  if (shape === undefined)
+    return { rowId, shard, kind: 'park', reason: 'bad-shape: its topic definition cannot be read' };
+  if (row.expiresInMs !== undefined && row.addedAt + row.expiresInMs <= Date.now()) {
+    if (shape.onExpired !== 'drop') return { rowId, shard, kind: 'park', reason: 'expired' };
+    inside.emitter.emit('dropped', { topic: row.topic, group: '', id: row.id, reason: 'expired' });
+    return { rowId, shard, kind: 'sent' };
+  }
+  try {
+    await inside.publishRow(row, shape, timeoutMs);
+    return { rowId, shard, kind: 'sent' };
+  } catch (error) {
+    const code = isHoldfastError(error) ? error.code : 'adapter-failed';
+    if (PARKED.includes(code)) {
+      return { rowId, shard, kind: 'park', reason: `${code}: ${redact(messageOf(error))}`.slice(0, 500) };
+    }
+    inside.emitter.emit('error', { during: `relay message ${row.id} to "${row.topic}"`, error });
+    return {
+      rowId,
+      shard,
+      kind: 'later',
+      delayMs: Math.min(2_000, 100 * 2 ** Math.min(row.attempts, 5)),
+      reason: code,
+    };
+  }
+}
