@@ -71,6 +71,11 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
     }
   }
 
+  const moved = (outcomes: Promise<readonly SettleOutcome[]>): Promise<readonly SettleOutcome[]> =>
+    outcomes.catch((error: unknown) => {
+      throw fromAdapter(error, `move dead letters of ${where}`);
+    });
+
   return {
     async *list(filter = {}) {
       checkFilter('list', filter);
@@ -93,14 +98,14 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
       let replayed = 0;
       for await (const page of matching(filter)) {
         if (dryRun) replayed += page.length;
-        else if (ratePerSecond === undefined) replayed += settled(await store.replay(page, {}));
+        else if (ratePerSecond === undefined) replayed += settled(await moved(store.replay(page, {})));
         else {
           for (const letter of page) {
             // Also an abort that came while the last one was on its way.
             filter.signal?.throwIfAborted();
             for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now()))
               await pause(ms, filter.signal);
-            replayed += settled(await store.replay([letter], {}));
+            replayed += settled(await moved(store.replay([letter], {})));
           }
         }
       }
@@ -111,7 +116,7 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
       if (filter.where === undefined)
         throw new TypeError('discard needs a filter: { where: { reason } } or { where: { ids } }');
       let discarded = 0;
-      for await (const page of matching(filter)) discarded += settled(await store.discard(page));
+      for await (const page of matching(filter)) discarded += settled(await moved(store.discard(page)));
       return { discarded };
     },
   };

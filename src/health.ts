@@ -18,7 +18,8 @@ export interface HealthSources {
 
 /** Connection, the adapter's own checks, open circuits, and consumers that stand still while messages wait (S31). */
 export async function checkHealth({ adapter, publisher, consumers, closed }: HealthSources): Promise<Health> {
-  if (closed) return { live: false, ready: false, checks: [{ name: 'client', ok: false, detail: 'closed' }] };
+  // Closing is on purpose: nothing to restart for, nothing to route to.
+  if (closed) return { live: true, ready: false, checks: [{ name: 'client', ok: false, detail: 'closed' }] };
   const own = await adapter.health().catch(
     (error: unknown): AdapterHealth => ({
       connected: false,

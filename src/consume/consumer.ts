@@ -9,6 +9,7 @@ import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
 import { createCalls } from './calls.ts';
 import { fifo } from './fifo.ts';
+import { readProgress, retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
 import { orderedSchedule, unorderedSchedule } from './order.ts';
 import type { ProcessContext } from './process.ts';
@@ -245,6 +246,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     await quiet(GRACE_MS);
     for (const timer of timers) clearTimeout(timer);
     clearTimeout(wakeTimer);
+    keepAttempts();
     await within(GRACE_MS, settler.idle());
     clearInterval(leaseTimer);
     calls.close();
@@ -252,6 +254,15 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     const unknown = counts.unknown - before.unknown + settling;
     await opened.stop();
     return { completed: counts.settled - before.settled, givenBack, unknown };
+  }
+
+  /** What has failed in this process since its delivery would be forgotten with it: it goes back with its attempts counted. */
+  function keepAttempts(): void {
+    if (ordered) return;
+    for (const [delivery, work] of held) {
+      if (work.attempts <= readProgress(delivery.message.marks).attempts) continue;
+      void settler.settle({ kind: 'retry', delivery, delayMs: 0, marks: retryMarks(work, Date.now()) });
+    }
   }
 
   async function quiet(withinMs: number): Promise<void> {

@@ -36,9 +36,12 @@ export interface Publisher {
   close(drainMs: number): Promise<{ readonly unknown: number }>;
 }
 
+const isOrdered = (topology: Topology): boolean => topology.groups.some((group) => group.ordered);
+
 interface Destination {
-  readonly topology: Topology;
-  readonly queue: SendQueue;
+  readonly topic: string;
+  ordered: boolean;
+  queue: SendQueue;
   readonly breaker: Breaker;
   readonly context: SendContext;
   inFlight: number;
@@ -68,11 +71,15 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
 
   function destinationOf(topology: Topology): Destination {
     const known = destinations.get(topology.topic);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (!known.ordered && isOrdered(topology)) keepKeysApart(known);
+      return known;
+    }
     const { topic } = topology;
     const made: Destination = {
-      topology,
-      queue: topology.groups.some((group) => group.ordered) ? orderedQueue(flow.exclusive) : unorderedQueue(),
+      topic,
+      ordered: isOrdered(topology),
+      queue: isOrdered(topology) ? orderedQueue(flow.exclusive) : unorderedQueue(),
       breaker: circuitBreaker(
         breaker,
         (error) => error instanceof BatchFailed && error.transient,
@@ -99,6 +106,14 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
     return made;
   }
 
+  /** A second definition of the topic has added an ordered group: from now on its keys are kept apart in flight (S9). */
+  function keepKeysApart(destination: Destination): void {
+    const waiting = destination.queue;
+    destination.ordered = true;
+    destination.queue = orderedQueue(flow.exclusive);
+    while (waiting.size > 0) for (const pending of waiting.take(flow)) destination.queue.add(pending);
+  }
+
   function schedule(destination: Destination): void {
     if (destination.scheduled) return;
     destination.scheduled = true;
@@ -111,23 +126,24 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
 
   function flush(destination: Destination): void {
     while (destination.inFlight < flow.window && destination.queue.size > 0) {
-      const batch = destination.queue.take(flow);
+      const { queue } = destination;
+      const batch = queue.take(flow);
       if (batch.length === 0) return;
       destination.inFlight += 1;
       const startedAt = performance.now();
       void send(batch, destination.context).then(() => {
         destination.inFlight -= 1;
-        destination.queue.release(batch);
+        queue.release(batch);
         report(destination, batch, performance.now() - startedAt);
         flush(destination);
       });
     }
   }
 
-  function report({ topology }: Destination, batch: readonly Pending[], durationMs: number): void {
+  function report({ topic }: Destination, batch: readonly Pending[], durationMs: number): void {
     if (!emitter.listens('published')) return;
     const confirmed = batch.filter((pending) => pending.confirmed).length;
-    emitter.emit('published', { topic: topology.topic, confirmed, failed: batch.length - confirmed, durationMs });
+    emitter.emit('published', { topic, confirmed, failed: batch.length - confirmed, durationMs });
   }
 
   function publish(outgoing: Outgoing, deadline: number, signal: AbortSignal | undefined): Promise<Receipt> {
