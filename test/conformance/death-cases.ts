@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assertNoPhantom, assertOrder } from './ledger.ts';
 import type { Suite } from './options.ts';
 import { idsOf, publishKeyed } from './order-cases.ts';
@@ -34,16 +35,19 @@ export function deathCases(suite: Suite): void {
     const script = world.script({ partitions: 4 });
     const topic = scriptedTopic(script);
     const client = await world.client();
-    const { handled } = await world.consume(client, topic, { ...quick('g'), concurrency: 2 });
+    let busy = true;
+    // Busy at first, so that there is something left for the other.
+    const options = { ...quick('g'), concurrency: 2, prefetch: 4 };
+    const { handled } = await world.consume(client, topic, options, () => (busy ? sleep(20) : undefined));
     const victim = await world.victim('dies');
-    await victim.consume(script, { ...quick('g'), concurrency: 2, prefetch: 4 }, { holdFrom: 0 });
+    await victim.consume(script, options, { holdFrom: 0 });
     const ids: string[] = [];
-    // Until the victim has its share.
     while (victim.started.entries.length === 0) {
       assert.ok(ids.length < 2_000, 'the victim got nothing');
-      ids.push(...(await publishOrders(client, topic, 10, { from: ids.length })));
-      await victim.started.count(1, 250).catch(() => undefined);
+      ids.push(...(await publishOrders(client, topic, 40, { from: ids.length })));
+      await victim.started.count(1, 400).catch(() => undefined);
     }
+    busy = false;
     await victim.kill();
     await handled.all(ids);
     assertNoPhantom(handled, ids);
