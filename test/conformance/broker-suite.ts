@@ -17,6 +17,7 @@ import { replayCases } from './replay-cases.ts';
 import { restartCases } from './restart-cases.ts';
 import { retryCases } from './retry-cases.ts';
 import { stateCases } from './state-cases.ts';
+import { withPatience } from './until.ts';
 import { inWorld } from './world.ts';
 
 /**
@@ -29,7 +30,11 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
   const suite: Suite = {
     ...options,
     case: (title, run, timeoutMs) =>
-      void options.it(`${options.name}: ${title}`, () => inWorld(options, run), timeoutMs),
+      void options.it(
+        `${options.name}: ${title}`,
+        () => withPatience(options.patienceMs ?? 40_000, () => inWorld(options, run)),
+        timeoutMs,
+      ),
   };
   // Those that wait longest come first, so that a runner that overlaps cases has something to do meanwhile.
   const families = [

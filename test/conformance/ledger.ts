@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Message } from '../../src/message.ts';
-import { PATIENCE_MS } from './until.ts';
+import { patienceMs } from './until.ts';
 
 /** What the suite publishes: its place among its key's messages, and enough to tell it from all others. */
 export interface Order {
@@ -41,7 +41,7 @@ export function ledger(): Ledger {
   const watchers = new Set<() => void>();
   const listeners = new Set<(handling: Handling) => void>();
 
-  function when(what: () => string, condition: () => boolean, withinMs: number = PATIENCE_MS): Promise<void> {
+  function when(what: () => string, condition: () => boolean, withinMs: number = patienceMs()): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

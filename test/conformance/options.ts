@@ -24,8 +24,8 @@ export interface BrokerSuiteOptions {
   readonly server?: () => Promise<PrivateServer>;
   /** An inbox of its own for a case, for effects once. */
   readonly inbox: () => Promise<InboxUnderTest>;
-  /** How long the broker may take to notice that a consumer's process died. @default 10_000 */
-  readonly deathMs?: number;
+  /** The longest that any one condition is waited for, in milliseconds. @default 40_000 */
+  readonly patienceMs?: number;
 }
 
 export interface InboxUnderTest {

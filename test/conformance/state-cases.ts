@@ -62,22 +62,25 @@ export function stateCases(suite: Suite): void {
     },
   );
 
-  suite.case('S31: a client that works is live and ready; one that closes is not ready, and no reason to restart anything', async (world) => {
-    const topic = world.topic();
-    const client = await world.client();
-    const { handled } = await world.consume(client, topic, quick('g'));
-    await handled.all(await publishOrders(client, topic, 3));
-    const health = await client.health();
-    assert.deepEqual(
-      { live: health.live, ready: health.ready },
-      { live: true, ready: true },
-      JSON.stringify(health.checks),
-    );
-    assert.ok(health.checks.length > 0);
-    await client.close();
-    const closed = await client.health();
-    assert.deepEqual({ live: closed.live, ready: closed.ready }, { live: true, ready: false });
-  });
+  suite.case(
+    'S31: a client that works is live and ready; one that closes is not ready, and no reason to restart anything',
+    async (world) => {
+      const topic = world.topic();
+      const client = await world.client();
+      const { handled } = await world.consume(client, topic, quick('g'));
+      await handled.all(await publishOrders(client, topic, 3));
+      const health = await client.health();
+      assert.deepEqual(
+        { live: health.live, ready: health.ready },
+        { live: true, ready: true },
+        JSON.stringify(health.checks),
+      );
+      assert.ok(health.checks.length > 0);
+      await client.close();
+      const closed = await client.health();
+      assert.deepEqual({ live: closed.live, ready: closed.ready }, { live: true, ready: false });
+    },
+  );
 
   suite.case('the backlog of one group is not that of another', async (world) => {
     const topic = world.topic({ groups: { one: 'none', two: 'none' } });

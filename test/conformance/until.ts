@@ -1,13 +1,22 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The longest that any condition of the suite is waited for, however slow the machine. */
-export const PATIENCE_MS = 40_000;
+const patience = new AsyncLocalStorage<number>();
+
+/** Within `run`, any one condition is waited for so long at most, however slow the machine. */
+export function withPatience<T>(ms: number, run: () => Promise<T>): Promise<T> {
+  return patience.run(ms, run);
+}
+
+export function patienceMs(): number {
+  return patience.getStore() ?? 40_000;
+}
 
 /** Waits for a condition that nothing announces, by looking. Fails by saying what never came. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  withinMs: number = PATIENCE_MS,
+  withinMs: number = patienceMs(),
 ): Promise<void> {
   const end = performance.now() + withinMs;
   while (!(await condition())) {
