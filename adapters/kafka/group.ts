@@ -1,14 +1,11 @@
 import type { GroupMember, KafkaRecord, Place, Unit } from './client.ts';
 import type { Context } from './context.ts';
 import { messageOf } from './errors.ts';
-import { append, newShare, type Share, tracked, watermark } from './share.ts';
+import { append, hasRoom, isFull, newShare, type Share, watermark } from './share.ts';
 import { atNote, movedNote, readNote } from './start.ts';
 import { patiently } from './topology.ts';
 
 const COMMIT_EVERY_MS = 1_000;
-/** Of one partition, settled or not: what a stuck record lets pile up behind it, and would be redelivered. */
-const MOST_TRACKED = 10_000;
-const MOST_RESTING = 500;
 
 export interface GroupOptions {
   readonly group: string;
@@ -16,7 +13,7 @@ export interface GroupOptions {
   readonly pools: readonly (readonly Unit[])[];
   /** The rung of a ladder's partition; undefined for others. */
   rungOf(place: Place): number | undefined;
-  /** Fetching from a lane's partition pauses above twice this many records in stock. */
+  /** Fetching from a lane's partition pauses above this many ready records, and goes on below half of them. */
   readonly stock: number;
   /** How long a rebalance waits for what is handed out to be finished. */
   readonly drainMs: number;
@@ -58,15 +55,6 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
   let member: GroupMember | undefined;
 
   const nameOf = ({ topic, partition }: Place): string => `${topic}/${partition}`;
-  const low = Math.max(1, Math.ceil(options.stock / 2));
-  const full = (share: Share): boolean =>
-    share.rung === undefined
-      ? share.queue.length > options.stock || tracked(share) > MOST_TRACKED
-      : share.queue.length + share.resting.length > MOST_RESTING;
-  const relieved = (share: Share): boolean =>
-    share.rung === undefined
-      ? share.queue.length <= low && tracked(share) <= MOST_TRACKED
-      : share.queue.length + share.resting.length <= MOST_RESTING / 2;
 
   function lose(share: Share): void {
     share.live = false;
@@ -119,9 +107,9 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     append(share, batch, next);
     if (share.opened) handler.ready(share);
     else open(share);
-    if (!full(share)) return;
+    if (!isFull(share, options.stock)) return;
     if (share.rung === undefined) await drained(share);
-    if (share.live && !stopping && !relieved(share)) {
+    if (share.live && !stopping && !hasRoom(share, options.stock)) {
       share.paused = true;
       member?.pause(place);
     }
@@ -216,7 +204,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     holding: () => holding || stopping,
     relieve(share) {
       settled?.();
-      if (!share.live || !relieved(share)) return;
+      if (!share.live || !hasRoom(share, options.stock)) return;
       share.drained?.resolve();
       if (share.paused) {
         share.paused = false;

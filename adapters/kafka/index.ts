@@ -77,10 +77,15 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
       }
     },
     async subscribe(subscription, receive) {
-      const { topology, pumps, sources, ...rest } = connected();
+      const was = connected();
+      const { topology, pumps, sources, ...rest } = was;
       await topology.declare(subscription.topology);
       await topology.declareGroup(subscription.topology, subscription.group);
       const source = await subscribe({ ...rest, topology }, subscription, receive);
+      if (running !== was) {
+        await source.stop();
+        throw adapterError('broker-unreachable', 'the Kafka adapter was closed while it subscribed');
+      }
       sources.add(source);
       // Delay and order exclude each other: a topic with an ordered group has no delayed publishes.
       const delays = subscription.topology.groups.some(({ ordered }) => ordered) || subscription.ordered;

@@ -113,8 +113,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
       const request = producer.send(open.map((index) => batches[index]!));
       const given = await within(request, deadline);
       if (given === undefined) {
-        for (const index of open)
-          answers[index] = { stored: 'maybe', error: new Error('Kafka did not answer in time') };
+        for (const index of open) answers[index] = { stored: 'maybe', error: unanswered() };
         retire(slot);
         return { answers, settled: quarantine(slot, producer, request) };
       }
@@ -191,3 +190,5 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
     },
   };
 }
+
+const unanswered = (): Error => Object.assign(new Error('Kafka did not answer in time'), { retriable: true });

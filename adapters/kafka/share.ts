@@ -45,6 +45,10 @@ export interface Share extends Place {
   drained: PromiseWithResolvers<void> | undefined;
 }
 
+/** Of one partition, settled or not: what a stuck record lets pile up behind it, and would be redelivered. */
+const MOST_TRACKED = 10_000;
+const MOST_RESTING = 500;
+
 let epochs = 0;
 
 export function newShare(place: Place, rung: number | undefined): Share {
@@ -110,7 +114,7 @@ export function watermark(share: Share): number | undefined {
 }
 
 /** How many fetched records the watermark has not passed. */
-export const tracked = (share: Share): number => share.track.length - share.head;
+const tracked = (share: Share): number => share.track.length - share.head;
 
 /** Back among the ready ones, where its offset puts it. */
 export function requeue(entry: Entry): void {
@@ -124,3 +128,17 @@ export function insert(list: Entry[], entry: Entry): void {
   while (at > 0 && list[at - 1]!.offset > entry.offset) at--;
   list.splice(at, 0, entry);
 }
+
+const inStock = ({ queue, resting }: Share): number => queue.length + resting.length;
+
+/** No more is to be fetched. `stock` is how many ready records of a lane's partition are worth having. */
+export const isFull = (share: Share, stock: number): boolean =>
+  share.rung === undefined
+    ? share.queue.length > stock || tracked(share) > MOST_TRACKED
+    : inStock(share) > MOST_RESTING;
+
+/** More may be fetched again. */
+export const hasRoom = (share: Share, stock: number): boolean =>
+  share.rung === undefined
+    ? share.queue.length <= Math.ceil(stock / 2) && tracked(share) <= MOST_TRACKED
+    : inStock(share) <= MOST_RESTING / 2;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, it } from 'vitest';
 import { spread } from '../../adapters/kafka/assign.ts';
+import { rawClusterOf } from '../../adapters/kafka/kafkajs/cluster.ts';
 import type { Delivery, Topology } from '../../src/port.ts';
 import {
   brokers,
@@ -187,6 +188,36 @@ describe('a Kafka consumer group', () => {
       () => [...firsts].map(([key, seen]) => [key, seen.length]),
     );
     for (const key of keys) expect(firsts.get(key)).toEqual(Array.from({ length: 60 }, (_, i) => i));
+  });
+
+  it('takes back, as stale, what a member had that was put out of the group, and goes on (trap 46)', async () => {
+    const { adapter } = await connect();
+    const topology = topologyOf({ partitions: 2 });
+    await adapter.declare(topology);
+    await publish(
+      adapter,
+      numbers(10).map((text) => message(topology, text)),
+    );
+    const { source, got, revoked } = await consume(adapter, topology, { handle: keep });
+    await until(() => got.length === 10);
+    const { Kafka, logLevel } = await import('kafkajs');
+    const kafka = new Kafka({ brokers: [brokers.replace('kafka://', '')], logLevel: logLevel.NOTHING });
+    const admin = kafka.admin();
+    await admin.connect();
+    const { groups } = await admin.describeGroups([`${topology.topic}--billing`]);
+    await admin.disconnect();
+    const cluster = rawClusterOf(kafka);
+    await cluster.connect();
+    await cluster.refreshMetadata();
+    const coordinator = await cluster.findGroupCoordinator({ groupId: `${topology.topic}--billing` });
+    await coordinator.leaveGroup({ groupId: `${topology.topic}--billing`, memberId: groups[0]!.members[0]!.memberId });
+    await cluster.disconnect();
+    await until(() => got.length === 20);
+    expect(new Set(got.slice(0, 10).map(({ epoch }) => epoch)).isSubsetOf(new Set(revoked))).toBe(true);
+    expect(new Set(await source.settle(got.map((delivery) => ({ kind: 'done', delivery }))))).toEqual(
+      new Set(['stale', 'settled']),
+    );
+    await until(async () => (await adapter.backlog(topology, 'billing')).ready === 0);
   });
 
   it('gives partition n of every lane to one member (S19)', async () => {

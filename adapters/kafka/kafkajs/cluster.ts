@@ -30,6 +30,7 @@ type RawOffsets = readonly {
 }[];
 
 export interface RawBroker {
+  apiVersions(): Promise<unknown>;
   metadata(topics: readonly string[]): Promise<{
     readonly topicMetadata: readonly { readonly topic: string; readonly partitionMetadata: readonly RawPartition[] }[];
   }>;

@@ -158,16 +158,11 @@ export function kafkajsMember(
     consumer.on(consumer.events.CRASH, ({ payload }) => end(current, payload.error));
   }
 
-  async function exorcise(): Promise<void> {
-    if (ghost === undefined) return;
-    await parts.leave(spec.group, ghost);
-    ghost = undefined;
-  }
-
   async function run(current: Life): Promise<void> {
     const { consumer } = current;
     await consumer.connect();
-    await exorcise().catch(() => {});
+    if (ghost !== undefined) await parts.leave(spec.group, ghost).catch(() => {});
+    ghost = undefined;
     if (current.over) return;
     await consumer.subscribe({ topics: [...spec.topics], fromBeginning: true });
     await consumer.run({

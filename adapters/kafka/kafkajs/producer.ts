@@ -1,6 +1,7 @@
 import type { BatchAnswer, KafkaProducer, PartitionBatch } from '../client.ts';
 import type { RawBroker, RawCluster } from './cluster.ts';
 import { isFencing, isMisrouted, isTransient, isUndecided, protocolType } from './errors.ts';
+import { nodeOf } from './leaders.ts';
 import type { Sockets } from './sockets.ts';
 
 const CLOSE_MS = 1_000;
@@ -41,15 +42,6 @@ export async function kafkajsProducer(parts: ProducerParts): Promise<KafkaProduc
   }
   const sequences = new Map<string, number>();
 
-  async function node(nodeId: number) {
-    try {
-      return await cluster.findBroker({ nodeId });
-    } catch {
-      await cluster.refreshMetadata();
-      return await cluster.findBroker({ nodeId });
-    }
-  }
-
   async function sendOne(batch: PartitionBatch): Promise<BatchAnswer> {
     for (const [turn, pauseMs] of [...MISROUTED_PAUSES_MS, undefined].entries()) {
       const answer = await attempt(batch, turn > 0);
@@ -66,7 +58,7 @@ export async function kafkajsProducer(parts: ProducerParts): Promise<KafkaProduc
     const sequence = sequences.get(name) ?? 0;
     let written: number | undefined;
     try {
-      const broker = await node(await parts.leaderOf(batch, anew));
+      const broker = await nodeOf(cluster, await parts.leaderOf(batch, anew));
       written = sockets.produced();
       const { topics } = await broker.produce({
         ...identity,

@@ -16,7 +16,8 @@ export interface Sockets {
   kill(): void;
 }
 
-export function ownSockets(): Sockets {
+/** `ended` is called when they are killed. */
+export function ownSockets(ended: () => void): Sockets {
   const open = new Set<net.Socket>();
   let produced = 0;
   let killed = false;
@@ -42,7 +43,9 @@ export function ownSockets(): Sockets {
     factory,
     produced: () => produced,
     kill() {
+      if (killed) return;
       killed = true;
+      ended();
       for (const socket of open) socket.destroy(new Error('closed by this client'));
     },
   };

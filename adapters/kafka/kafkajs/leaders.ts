@@ -1,0 +1,69 @@
+import type { RawBroker, RawCluster } from './cluster.ts';
+import { isTransient, protocolType } from './errors.ts';
+
+const KNOWN_FOR_MS = 60_000;
+const AGAIN_MS = 50;
+
+/** By partition, the node that leads it. */
+export type Leaders = ReadonlyMap<number, number>;
+
+/** Who leads what, asked topic by topic: a deleted topic spoils no question about another. */
+export interface Leadership {
+  /** As last told, for a minute; `anew` asks again. */
+  of(topic: string, anew?: boolean): Promise<Leaders>;
+  partitionsOf(topic: string): Promise<number | undefined>;
+  /** Leaders move, and take a moment to lead: what fails at an old one is asked again of the new one. */
+  asking<T>(topic: string, ask: (leaders: Leaders) => Promise<T>): Promise<T>;
+}
+
+export function leadership(cluster: RawCluster, patienceMs: number): Leadership {
+  const known = new Map<string, { readonly leaders: Leaders; readonly until: number }>();
+
+  async function describe(topic: string): Promise<Leaders> {
+    known.delete(topic);
+    const broker = await cluster.brokerPool.findConnectedBroker();
+    const { topicMetadata } = await broker.metadata([topic]);
+    const found = topicMetadata.find((one) => one.topic === topic);
+    const leaders = new Map((found?.partitionMetadata ?? []).map((one) => [one.partitionId, one.leader]));
+    known.set(topic, { leaders, until: Date.now() + KNOWN_FOR_MS });
+    return leaders;
+  }
+
+  async function of(topic: string, anew = false): Promise<Leaders> {
+    const found = known.get(topic);
+    return found !== undefined && !anew && Date.now() < found.until ? found.leaders : await describe(topic);
+  }
+
+  return {
+    of,
+    async partitionsOf(topic) {
+      try {
+        return (await describe(topic)).size;
+      } catch (error) {
+        if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
+        throw error;
+      }
+    },
+    async asking(topic, ask) {
+      let anew = false;
+      for (const until = Date.now() + patienceMs; ; anew = true) {
+        try {
+          return await ask(await of(topic, anew));
+        } catch (error) {
+          if (!isTransient(error) || Date.now() > until) throw error;
+          await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        }
+      }
+    },
+  };
+}
+
+/** A connected broker, also one that has a new address. */
+export async function nodeOf(cluster: RawCluster, nodeId: number): Promise<RawBroker> {
+  try {
+    return await cluster.findBroker({ nodeId });
+  } catch {
+    await cluster.refreshMetadata();
+    return await cluster.findBroker({ nodeId });
+  }
+}
