@@ -114,7 +114,10 @@ export function watermark(share: Share): number | undefined {
 }
 
 /** How many fetched records the watermark has not passed. */
-const tracked = (share: Share): number => share.track.length - share.head;
+function tracked(share: Share): number {
+  watermark(share);
+  return share.track.length - share.head;
+}
 
 /** Back among the ready ones, where its offset puts it. */
 export function requeue(entry: Entry): void {

@@ -211,6 +211,31 @@ describe('consuming from Kafka', () => {
     expect(new Set(got.map(textOf)).size).toBe(50);
   });
 
+  it('does not stand still after very many on one partition, nor behind one that is never settled', async () => {
+    const { adapter } = await connect();
+    const topology = topologyOf({ partitions: 1 });
+    await adapter.declare(topology);
+    for (let i = 0; i < 24; i++)
+      await publish(
+        adapter,
+        numbers(1_000).map((text) => message(topology, text)),
+      );
+    const stuck = await consume(adapter, topology, {
+      prefetch: 10,
+      handle: (delivery, source) => {
+        if (delivery.position.endsWith('/0/0')) return;
+        queueMicrotask(() => source.settle([{ kind: 'done', delivery }]));
+      },
+    });
+    // What piles up behind the unsettled one is bounded; it goes on once that is settled.
+    await until(() => stuck.got.length > 10_000);
+    await stuck.source.settle([{ kind: 'done', delivery: stuck.got[0]! }]);
+    await until(
+      () => stuck.got.length === 24_000,
+      () => stuck.got.length,
+    );
+  });
+
   it('settles each delivery once', async () => {
     const { adapter } = await connect();
     const topology = topologyOf();
