@@ -27,7 +27,8 @@ export async function startNative(
     await mkdir(data, { recursive: true });
     const ports = await freePorts(recipe.ports);
     const seen = recipe.user ? dataInRoot : data;
-    const launch = recipe.launch({ installed, data: seen, ports, config: options.config ?? {} });
+    const { config = {}, listeners = [] } = options;
+    const launch = recipe.launch({ installed, data: seen, ports, config, listeners });
     const env = { ...launch.env, ...options.env };
     const server = nativeServer({ kind, recipe, installed, folder, launch: { ...launch, env } });
     try {

@@ -1,3 +1,5 @@
+import type { Listener } from './server.ts';
+
 /** What a recipe is told about the server to start. */
 export interface Place {
   /** The folder the release was installed into. */
@@ -8,6 +10,7 @@ export interface Place {
   readonly ports: readonly number[];
   /** Settings the user wants besides or instead of the recipe's, in the server's own names. */
   readonly config: Readonly<Record<string, string>>;
+  readonly listeners: readonly Listener[];
 }
 
 /** How one server is started. */

@@ -9,6 +9,14 @@ export interface ServerOptions {
   readonly version?: string | number;
   /** Start a server of our own even when the environment names one. @default false */
   readonly own?: boolean;
+  /** More addresses of a Kafka broker, each known to clients as a proxy's before it. Other brokers have no use for it. */
+  readonly listeners?: readonly Listener[];
+}
+
+/** A port that the server listens on, and the one it tells clients to come to. */
+export interface Listener {
+  readonly port: number;
+  readonly advertisedPort: number;
 }
 
 /** A broker or database that answers at `url`. */

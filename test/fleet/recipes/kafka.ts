@@ -9,16 +9,21 @@ const apiVersions = Buffer.from([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 255, 255]
 export const kafka: Recipe = {
   ports: 2,
   stopSignal: 'SIGTERM',
-  launch: ({ installed, data, ports: [port, controller], config }) => {
+  launch: ({ installed, data, ports: [port, controller], config, listeners }) => {
+    const name = (index: number) => `PROXIED${index}`;
+    const proxied = listeners.map((each, index) => `,${name(index)}://127.0.0.1:${each.port}`).join('');
+    const advertised = listeners.map((each, index) => `,${name(index)}://127.0.0.1:${each.advertisedPort}`).join('');
     const settings = {
       'process.roles': 'broker,controller',
       'node.id': '1',
       'controller.quorum.voters': `1@127.0.0.1:${controller}`,
-      listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}`,
-      'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+      listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controller}${proxied}`,
+      'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}${advertised}`,
       'controller.listener.names': 'CONTROLLER',
       'inter.broker.listener.name': 'PLAINTEXT',
-      'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+      'listener.security.protocol.map': ['CONTROLLER', 'PLAINTEXT', ...listeners.map((_, index) => name(index))]
+        .map((each) => `${each}:PLAINTEXT`)
+        .join(','),
       'log.dirs': `${data}/log`,
       'num.partitions': '1',
       'default.replication.factor': '1',
