@@ -21,25 +21,118 @@ export interface Calls {
   close(): void;
 }
 
+interface Why {
+  readonly reason: unknown;
+}
+
+/** A class, so that a call costs its fields and no closures: there is one for each message. */
+class HandlerCall implements Call {
+  deadlineAt = 0;
+  private controller: AbortController | undefined;
+  private aborted: Why | undefined;
+  private warned: Why | undefined;
+  private resolve: (() => void) | undefined;
+  private reject: ((reason: unknown) => void) | undefined;
+  private readonly deadlines: Deadlines;
+
+  constructor(deadlines: Deadlines) {
+    this.deadlines = deadlines;
+  }
+
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      const why = this.aborted ?? this.warned;
+      if (why !== undefined) this.controller.abort(why.reason);
+    }
+    return this.controller.signal;
+  }
+
+  invoke(handler: () => unknown): Promise<void> {
+    if (this.aborted !== undefined) return Promise.reject(this.aborted.reason);
+    const ended = new Promise<void>((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.deadlines.watch(this);
+    try {
+      const result = handler();
+      if (isThenable(result))
+        result.then(
+          () => this.succeed(),
+          (error: unknown) => this.fail(error),
+        );
+      else this.succeed();
+    } catch (error) {
+      this.fail(error);
+    }
+    return ended;
+  }
+
+  abort(reason: unknown): void {
+    if (this.aborted !== undefined) return;
+    this.aborted = { reason };
+    this.fail(reason);
+    this.controller?.abort(reason);
+  }
+
+  warn(reason: unknown): void {
+    this.warned ??= { reason };
+    this.controller?.abort(reason);
+  }
+
+  end(): void {
+    this.deadlines.end(this);
+  }
+
+  private succeed(): void {
+    this.deadlines.unwatch(this);
+    this.resolve?.();
+  }
+
+  private fail(reason: unknown): void {
+    this.deadlines.unwatch(this);
+    this.reject?.(reason);
+  }
+}
+
+interface Deadlines {
+  watch(call: HandlerCall): void;
+  unwatch(call: HandlerCall): void;
+  end(call: HandlerCall): void;
+}
+
 export function createCalls(timeoutMs: number, describe: string): Calls {
-  const open = new Set<Call>();
+  const open = new Set<HandlerCall>();
   // All deadlines are equally long, so insertion order is deadline order.
-  const deadlines = new Map<Call, number>();
+  const watched = new Set<HandlerCall>();
   let timer: NodeJS.Timeout | undefined;
+
+  const deadlines: Deadlines = {
+    watch(call) {
+      call.deadlineAt = performance.now() + timeoutMs;
+      watched.add(call);
+      arm();
+    },
+    unwatch: (call) => void watched.delete(call),
+    end(call) {
+      open.delete(call);
+      watched.delete(call);
+    },
+  };
 
   function arm(): void {
     if (timer !== undefined) return;
-    const first = deadlines.values().next();
+    const first = watched.values().next();
     if (first.done) return;
-    timer = setTimeout(expire, Math.max(0, first.value - performance.now()));
+    timer = setTimeout(expire, Math.max(0, first.value.deadlineAt - performance.now()));
   }
 
   function expire(): void {
     timer = undefined;
     const now = performance.now();
-    for (const [call, at] of deadlines) {
-      if (at > now) break;
-      deadlines.delete(call);
+    for (const call of watched) {
+      if (call.deadlineAt > now) break;
       call.abort(
         new HoldfastError('handler-timeout', `The handler of ${describe} did not finish within ${timeoutMs} ms`, {
           details: { timeoutMs },
@@ -49,60 +142,15 @@ export function createCalls(timeoutMs: number, describe: string): Calls {
     arm();
   }
 
-  function begin(): Call {
-    let controller: AbortController | undefined;
-    let aborted: { readonly reason: unknown } | undefined;
-    let warned: { readonly reason: unknown } | undefined;
-    let fail: ((reason: unknown) => void) | undefined;
-    const call: Call = {
-      get signal() {
-        if (controller === undefined) {
-          controller = new AbortController();
-          const why = aborted ?? warned;
-          if (why !== undefined) controller.abort(why.reason);
-        }
-        return controller.signal;
-      },
-      invoke(handler) {
-        return new Promise<void>((resolve, reject) => {
-          if (aborted !== undefined) return reject(aborted.reason);
-          fail = reject;
-          deadlines.set(call, performance.now() + timeoutMs);
-          arm();
-          let result: unknown;
-          try {
-            result = handler();
-          } catch (error) {
-            return reject(error);
-          }
-          if (isThenable(result)) result.then(() => resolve(), reject);
-          else resolve();
-        }).finally(() => void deadlines.delete(call));
-      },
-      abort(reason) {
-        if (aborted !== undefined) return;
-        aborted = { reason };
-        fail?.(reason);
-        controller?.abort(reason);
-      },
-      warn(reason) {
-        warned ??= { reason };
-        controller?.abort(reason);
-      },
-      end() {
-        open.delete(call);
-        deadlines.delete(call);
-      },
-    };
-    open.add(call);
-    return call;
-  }
-
   return {
     get size() {
       return open.size;
     },
-    begin,
+    begin() {
+      const call = new HandlerCall(deadlines);
+      open.add(call);
+      return call;
+    },
     abortAll(reason) {
       for (const call of [...open]) call.abort(reason);
     },
