@@ -96,6 +96,19 @@ class HandlerCall implements Call {
   }
 }
 
+/** What a handler gets beside its message. The signal is made when it is first asked for. */
+export class HandlerContext {
+  readonly tx: unknown;
+  private readonly call: Call;
+  constructor(tx: unknown, call: Call) {
+    this.tx = tx;
+    this.call = call;
+  }
+  get signal(): AbortSignal {
+    return this.call.signal;
+  }
+}
+
 interface Deadlines {
   watch(call: HandlerCall): void;
   unwatch(call: HandlerCall): void;
