@@ -12,6 +12,7 @@ import {
   queueName,
   SINGLE_ACTIVE,
   shardsExchange,
+  tooLongGroup,
 } from './topology.ts';
 
 export type Warn = (code: string, detail: string) => void;
@@ -40,6 +41,15 @@ async function createGroup(on: Throwaway, topology: Topology, group: GroupTopolo
     const source = lanes ? topic : shardsExchange(topic);
     for (const pattern of patterns) await on.run((channel) => channel.bindQueue(queue, source, pattern));
   }
+}
+
+export function refuseLongNames(topology: Topology): void {
+  const group = tooLongGroup(topology);
+  if (group === undefined) return;
+  throw adapterError(
+    'invalid-option',
+    `the names of topic "${topology.topic}" and group "${group}" are together too long for RabbitMQ's queue names (255 bytes with what is added): shorten one`,
+  );
 }
 
 /** Throws where the group is there with the other kind of queues: those would fill, and nobody would read them. */

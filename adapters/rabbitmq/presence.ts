@@ -9,6 +9,7 @@ import {
   exchangeExists,
   missing,
   queueExists,
+  refuseLongNames,
   refuseOtherOrder,
   verifyTopology,
 } from './declare.ts';
@@ -112,6 +113,7 @@ export function presence(options: {
     known,
     again,
     async declare(topology) {
+      refuseLongNames(topology);
       const model = await options.model();
       if (hooks.declare === 'create') await onThrowaway(model, (on) => refuseOtherOrder(on, topology));
       await apply(model, topology);

@@ -64,6 +64,15 @@ export function groupOf(topology: Topology, name: string): GroupTopology {
 }
 
 /** Every group of both: declaring only adds (S4). */
+/** AMQP names have at most 255 bytes, and the longest that we make is the lock or a rung of a group. */
+const MOST_NAME_BYTES = 255;
+const LONGEST_SUFFIX = ':retry:2764800000'.length;
+
+/** The group whose queues could not be named, if any: better refused now than at its first retry. */
+export function tooLongGroup({ topic, groups }: Topology): string | undefined {
+  return groups.find(({ name }) => topic.length + 1 + name.length + LONGEST_SUFFIX > MOST_NAME_BYTES)?.name;
+}
+
 export function merge(known: Topology | undefined, topology: Topology): Topology {
   if (known === undefined) return topology;
   const groups = new Map([...known.groups, ...topology.groups].map((group) => [group.name, group]));

@@ -37,8 +37,7 @@ async function run(args: readonly string[]): Promise<number> {
     if (openStore === undefined) throw noStore(environment.name);
     const store = await openStore();
     try {
-      await store.migrate();
-      await relayUntil(stopped, createRelay({ ...environment.settings.relay, client, outbox: store.outbox }), client, {
+        await relayUntil(stopped, createRelay({ ...environment.settings.relay, client, outbox: store.outbox }), client, {
         environment: environment.name,
         config: path,
         pid: process.pid,

@@ -353,3 +353,17 @@ describe('rabbitmq: publishing and consuming', () => {
     await expect(adapter.declare(topology)).rejects.toMatchObject({ adapterCode: 'broker-unreachable' });
   });
 });
+
+it('refuses names that are together too long for a queue, before anything is declared', async () => {
+  const { adapter } = await open();
+  const topology = {
+    topic: 't'.repeat(200),
+    groups: [{ name: 'g'.repeat(64), ordered: false }],
+    partitions: 1,
+    lanes: false,
+  };
+  await expect(adapter.declare(topology)).rejects.toMatchObject({
+    adapterCode: 'invalid-option',
+    message: expect.stringContaining('shorten one'),
+  });
+});

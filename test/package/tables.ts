@@ -18,7 +18,10 @@ const adapters: Readonly<Record<string, Capabilities>> = {
 
 const yes = (value: boolean): string => (value ? 'yes' : 'no');
 const ROWS: readonly (readonly [string, (capabilities: Capabilities) => string])[] = [
-  ['a confirm means', ({ durability }) => ({ memory: 'in memory', disk: 'on disk', replicated: 'on a majority' })[durability]],
+  [
+    'a confirm means',
+    ({ durability }) => ({ memory: 'in memory', disk: 'on disk', replicated: 'on the replicas' })[durability],
+  ],
   ['several processes', ({ multiProcess }) => yes(multiProcess)],
   ['order by key', ({ order }) => order],
   ['lanes', ({ priority }) => priority],
@@ -26,7 +29,10 @@ const ROWS: readonly (readonly [string, (capabilities: Capabilities) => string])
   ['delayed retry', ({ delayedRetry }) => delayedRetry],
   ['delays end', ({ delayPrecision }) => (delayPrecision === 'exact' ? 'on time' : 'within max(1 s, 10 %)')],
   ['dead letters', ({ deadLetters }) => deadLetters],
-  ['a resend is stored once', ({ publishDedupe }) => (publishDedupe === 'window' ? 'within a window' : 'no: inbox or dedupe')],
+  [
+    'a resend is stored once',
+    ({ publishDedupe }) => (publishDedupe === 'window' ? 'within a window' : 'no: inbox or dedupe'),
+  ],
   ['retry, dead letter, replay', ({ atomicMoves }) => (atomicMoves ? 'one atomic step' : 'copy, confirm, settle')],
   ['a new group reads history', ({ history }) => yes(history)],
   ['unroutable is refused', ({ unroutable }) => yes(unroutable)],
@@ -41,7 +47,10 @@ export function capabilityTable(): string {
 }
 
 export function errorTable(): string {
-  const lines = Object.entries(errorCodes).map(([code, { retryable, outcome }]) => `| \`${code}\` | ${yes(retryable)} | ${outcome === undefined ? '' : `\`${outcome}\``} |`);
+  const lines = Object.entries(errorCodes).map(
+    ([code, { retryable, outcome }]) =>
+      `| \`${code}\` | ${yes(retryable)} | ${outcome === undefined ? '' : `\`${outcome}\``} |`,
+  );
   return ['| code | trying again may help | `outcome` of a publish |', '|---|---|---|', ...lines].join('\n');
 }
 
