@@ -24,7 +24,12 @@ export interface Events {
     readonly attempt: number;
     readonly error: unknown;
   };
-  readonly breaker: { readonly topic: string; readonly state: 'open' | 'half-open' | 'closed' };
+  /** A circuit changed: that of publishing to the topic, or with `group` that of a consumer. */
+  readonly breaker: {
+    readonly topic: string;
+    readonly group?: string;
+    readonly state: 'open' | 'half-open' | 'closed';
+  };
   /** A handler returned. */
   readonly handled: {
     readonly topic: string;

@@ -38,6 +38,8 @@ export async function checkHealth({ adapter, publisher, consumers, closed }: Hea
 
 async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks'][number]> {
   const name = `consume ${consumer.topic} as ${consumer.group}`;
+  const heldBy = consumer.heldBy();
+  if (heldBy !== undefined) return { name, ok: false, detail: `held by its breaker: ${heldBy}` };
   const stalledMs = consumer.stalledMs();
   if (stalledMs === undefined || stalledMs < Math.max(30_000, consumer.timeoutMs)) return { name, ok: true };
   const ready = await consumer.ready().catch(() => undefined);

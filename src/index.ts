@@ -13,6 +13,7 @@ export type { Closed } from './close.ts';
 export { type Codec, jsonCodec } from './codec.ts';
 export { type Config, defineConfig, type Environment } from './config.ts';
 export { type ConnectOptions, connect } from './connect.ts';
+export type { ConsumerBreakerOptions } from './consume/breaker.ts';
 export type { Consumer, Drained } from './consume/consumer.ts';
 export { type DedupeStore, memoryDedupe } from './consume/dedupe.ts';
 export type { LaneWeights } from './consume/lanes.ts';

@@ -133,6 +133,16 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
   const { plan, topic, calls, closing } = context;
   const failures: Failures = new Map();
   if (closing.aborted) return new Map(items.map((item) => [item, { error: lostError(topic.name, plan.group) }]));
+  const first = items[0]!.work;
+  try {
+    context.breaker?.enter(
+      first,
+      items.map(({ work }) => work),
+    );
+  } catch {
+    // Each is refused by itself then, which puts it back.
+    return new Map(items.map((item) => [item, undefined]));
+  }
   const startedAt = performance.now();
   const call = calls.begin();
   let over = false;
@@ -172,6 +182,7 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
           (error) => error instanceof StoreFailed,
           closing,
         ));
+    if (fresh.some((index) => !failures.has(items[index]!))) context.breaker?.succeeded(first);
     tell(items, new Set(fresh), failures, performance.now() - startedAt, context);
   } catch (error) {
     const shared = error instanceof StoreFailed || error instanceof RetryLater || items.length === 1;
@@ -179,7 +190,8 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
       if (failures.has(item)) continue;
       failures.set(item, shared ? { error } : undefined);
       if (!shared) failed(item, error, context);
-      if (error instanceof StoreFailed || closing.aborted || (!shared && !leavesOne(item.work, context)))
+      const held = context.breaker !== undefined && context.breaker.state !== 'closed';
+      if (error instanceof StoreFailed || closing.aborted || (!shared && (held || !leavesOne(item.work, context))))
         item.work.attempts -= 1;
     }
   } finally {

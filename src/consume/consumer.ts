@@ -7,6 +7,7 @@ import { rateLimit } from '../policy/rate.ts';
 import type { BrokerAdapter, Delivery, Receive, SettleOutcome, Source, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
+import { type ConsumerBreaker, consumerBreaker } from './breaker.ts';
 import { createCalls } from './calls.ts';
 import { fifo } from './fifo.ts';
 import { readProgress, retryMarks } from './marks.ts';
@@ -36,6 +37,8 @@ export interface ConsumerInternals extends Consumer {
   /** Milliseconds without a delivery or a settlement, while it should be working; undefined while it is not. */
   stalledMs(): number | undefined;
   readonly timeoutMs: number;
+  /** Why its breaker holds it; undefined while it does not. */
+  heldBy(): string | undefined;
   /** Messages of the group that wait on the broker, if it can tell. */
   ready(): Promise<number | undefined>;
 }
@@ -76,6 +79,16 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   const calls = createCalls(plan.timeoutMs, `group "${plan.group}" of topic "${topic.name}"`);
   const closing = new AbortController();
   const counts = { settled: 0, unknown: 0 };
+  const breaker: ConsumerBreaker | undefined =
+    plan.breaker &&
+    consumerBreaker(plan.breaker, (state) => {
+      emitter.emit('breaker', { topic: topic.name, group: plan.group, state });
+      hungry = false;
+      steer();
+      pump();
+    });
+  // A half-open breaker fetches only when there is nothing here to probe with.
+  let hungry = false;
   let running = 0;
   let settling = 0;
   let paused = false;
@@ -131,6 +144,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     calls,
     settler,
     emitter,
+    breaker,
     closing: closing.signal,
     crashPoint: setup.crashPoint,
     hold,
@@ -171,8 +185,31 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     return true;
   }
 
+  /** Fetches, or holds still, as the user and the breaker want it. */
+  function steer(): void {
+    const apply = (opened: Source): void => {
+      if (stopping) return;
+      if (!paused && (breaker === undefined || breaker.state === 'closed' || hungry)) opened.resume();
+      else opened.pause();
+    };
+    // The first deliveries may come, and fail, before the subscription is known.
+    source.then(apply, () => undefined);
+  }
+
+  function slots(): number {
+    if (breaker === undefined || breaker.state === 'closed') return plan.concurrency;
+    return breaker.state === 'open' ? 0 : 1;
+  }
+
   function pump(): void {
-    while (!stopping && !paused && running < plan.concurrency) {
+    fill();
+    if (breaker?.state !== 'half-open' || running > 0 || hungry || paused || stopping) return;
+    hungry = true;
+    steer();
+  }
+
+  function fill(): void {
+    while (!stopping && !paused && running < slots()) {
       const waitMs = due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
       if (waitMs === undefined) return;
       if (waitMs > 0) {
@@ -207,7 +244,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   function take(): Work[] {
     const batch: Work[] = [];
     while (batch.length < runner.batchSize) {
-      const work = due.shift() ?? schedule.next();
+      const work = breaker?.state === 'half-open' ? (schedule.next() ?? due.shift()) : (due.shift() ?? schedule.next());
       if (work === undefined) break;
       batch.push(work);
     }
@@ -220,6 +257,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       .run(batch, context, (work, free) => free && schedule.free(work))
       .catch((error: unknown) => emitter.emit('error', { during: `handle messages of group "${plan.group}"`, error }))
       .then(() => {
+        for (const work of batch) breaker?.leave(work);
         running -= 1;
         if (running === 0) idle?.();
         pump();
@@ -246,6 +284,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     await quiet(GRACE_MS);
     for (const timer of timers) clearTimeout(timer);
     clearTimeout(wakeTimer);
+    breaker?.close();
     keepAttempts();
     await within(GRACE_MS, settler.idle());
     clearInterval(leaseTimer);
@@ -273,6 +312,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     topic: topic.name,
     group: plan.group,
     timeoutMs: plan.timeoutMs,
+    heldBy: () => (breaker === undefined || breaker.state === 'closed' ? undefined : breaker.why),
     ready: async () => (await adapter.backlog(topology, plan.group)).ready,
     pause() {
       paused = true;
@@ -280,7 +320,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     },
     resume() {
       paused = false;
-      if (!stopping) opened.resume();
+      if (!stopping) steer();
       pump();
     },
     async close(options = {}) {
@@ -289,7 +329,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       return ended;
     },
     stalledMs: () =>
-      paused || stopping || running > 0
+      paused || stopping || running > 0 || (breaker !== undefined && breaker.state !== 'closed')
         ? undefined
         : performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt),
   };

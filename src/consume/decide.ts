@@ -1,6 +1,7 @@
 import { DeadLetter, isHoldfastError, RetryLater } from '../errors.ts';
 import type { Message } from '../message.ts';
 import { nextStep } from '../policy/delays.ts';
+import { NotEntered } from './breaker.ts';
 import { messageFor } from './decode.ts';
 import { StoreFailed } from './handle.ts';
 import type { Classified } from './options.ts';
@@ -11,16 +12,19 @@ import type { Work } from './work.ts';
 export type Decision =
   | { readonly kind: 'immediate' }
   | { readonly kind: 'delay'; readonly delayMs: number }
-  | { readonly kind: 'dead'; readonly reason: string };
+  | { readonly kind: 'dead'; readonly reason: string }
+  /** The breaker is open: again later, and the call, if there was one, does not count. */
+  | { readonly kind: 'held'; readonly delayMs: number; readonly called: boolean };
 
 /** Asked once for each failure. */
 export function decide(
   work: Work,
   error: unknown,
   payload: unknown,
-  { plan, topic, emitter }: ProcessContext,
+  { plan, topic, emitter, breaker }: ProcessContext,
 ): Decision {
   if (error instanceof StoreFailed) return { kind: 'delay', delayMs: 1_000 };
+  if (error instanceof NotEntered) return { kind: 'held', delayMs: error.delayMs, called: false };
   const decision = policy();
   if (emitter.listens('failed')) {
     const id = work.delivery.message.id ?? work.delivery.position;
@@ -37,12 +41,18 @@ export function decide(
 
   function policy(): Decision {
     if (error instanceof DeadLetter) return { kind: 'dead', reason: error.reason };
+    const message = messageFor(topic, work.delivery, payload, work.attempts);
+    let meaning: Classified | undefined;
+    if (breaker !== undefined && !(error instanceof RetryLater)) {
+      meaning = classified(message);
+      const delayMs = meaning === 'dead-letter' ? undefined : breaker.failed(work, error);
+      if (delayMs !== undefined) return { kind: 'held', delayMs, called: true };
+    }
     const step = nextStep(plan.retry, work.attempts);
     const reason = isHoldfastError(error) && error.code === 'handler-timeout' ? 'timeout' : 'failed';
     if (step.kind === 'exhausted') return { kind: 'dead', reason };
     if (error instanceof RetryLater) return { kind: 'delay', delayMs: error.delayMs };
-    const message = messageFor(topic, work.delivery, payload, work.attempts);
-    return classified(message) === 'dead-letter' ? { kind: 'dead', reason } : step;
+    return (meaning ?? classified(message)) === 'dead-letter' ? { kind: 'dead', reason } : step;
   }
 
   function classified(message: Message): Classified {

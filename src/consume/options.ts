@@ -13,6 +13,7 @@ import {
 } from '../options.ts';
 import { type RetryOptions, type RetryPlan, retryPlan } from '../policy/delays.ts';
 import type { Inbox } from '../port.ts';
+import { type ConsumerBreakerOptions, checkConsumerBreaker } from './breaker.ts';
 import type { DedupeStore } from './dedupe.ts';
 import { DEFAULT_WEIGHTS, type LaneWeights } from './lanes.ts';
 
@@ -34,6 +35,8 @@ export interface ConsumeOptions<Tx = undefined> {
   readonly inbox?: Inbox<Tx>;
   /** Remembers handled messages outside a transaction: fewer repeats, not none. */
   readonly dedupe?: DedupeStore;
+  /** Pauses the group's intake here while handlers keep failing, and spends no attempts meanwhile (G10). @default none */
+  readonly breaker?: ConsumerBreakerOptions;
   /** What a thrown error means. @default 'retry' */
   readonly classify?: (error: unknown, context: { readonly message: Message; readonly attempts: number }) => Classified;
   /** Where a group that does not exist yet begins (S5). @default 'earliest' */
@@ -54,6 +57,7 @@ export interface ConsumePlan {
   readonly timeoutMs: number;
   readonly inbox: Inbox<unknown> | undefined;
   readonly dedupe: DedupeStore | undefined;
+  readonly breaker: ConsumerBreakerOptions | undefined;
   readonly classify: NonNullable<ConsumeOptions['classify']>;
   readonly from: 'earliest' | 'latest' | number;
   readonly laneWeights: LaneWeights;
@@ -77,6 +81,7 @@ const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
   timeoutMs: positiveMs,
   inbox: isInbox,
   dedupe: object,
+  breaker: object,
   classify: func,
   from: isFrom,
   laneWeights: object,
@@ -92,6 +97,7 @@ export function consumePlan(
   if (options.group === undefined) throw new TypeError('consume: "group" is missing');
   if (options.laneWeights !== undefined)
     checkOptions('laneWeights', options.laneWeights, { high: positive, normal: positive, low: positive });
+  if (options.breaker !== undefined) checkConsumerBreaker(options.breaker);
   const { from = 'earliest' } = options;
   return {
     group: options.group,
@@ -101,6 +107,7 @@ export function consumePlan(
     timeoutMs: options.timeoutMs ?? 60_000,
     inbox: options.inbox,
     dedupe: options.dedupe,
+    breaker: options.breaker,
     classify: options.classify ?? (() => 'retry'),
     from: from instanceof Date ? from.getTime() : from,
     laneWeights: { ...DEFAULT_WEIGHTS, ...options.laneWeights },

@@ -9,12 +9,13 @@ import { identityOf, type Message } from '../message.ts';
 import { wholeMs } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
 import type { Topic } from '../topic.ts';
+import type { ConsumerBreaker } from './breaker.ts';
 import type { Calls } from './calls.ts';
 import { type Decision, decide } from './decide.ts';
 import { decode, messageFor } from './decode.ts';
 import { claimOf, dedupeName } from './dedupe.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
-import { deadMarks, retryMarks } from './marks.ts';
+import { deadMarks, readProgress, retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
 import type { Settler } from './settle.ts';
 import type { Work } from './work.ts';
@@ -33,6 +34,7 @@ export interface ProcessContext {
   readonly calls: Calls;
   readonly settler: Settler;
   readonly emitter: Emitter;
+  readonly breaker: ConsumerBreaker | undefined;
   /** Aborts when the consumer stops waiting for handlers. */
   readonly closing: AbortSignal;
   readonly invoke: (message: Message, context: CallContext) => unknown;
@@ -117,6 +119,10 @@ export async function attempts(
     }
     const step = decision ?? decide(work, error, payload, context);
     if (step.kind === 'dead') return dead(work, context, step.reason, error);
+    if (step.kind === 'held') {
+      if (step.called) work.attempts -= 1;
+      return unspent(work, context, step.delayMs);
+    }
     return retry(work, context, step.kind === 'delay' ? step.delayMs : 0);
   }
   await context.crashPoint?.('consume:handled');
@@ -132,6 +138,7 @@ async function once(
   const { plan, topic, calls, emitter } = context;
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
   if (work.revoked || context.closing.aborted) throw lostError(topic.name, plan.group);
+  context.breaker?.enter(work);
   const call = calls.begin();
   work.onRevoked = () => call.warn(lostError(topic.name, plan.group));
   const startedAt = performance.now();
@@ -162,6 +169,7 @@ async function once(
             context.closing,
           );
     const names = { topic: topic.name, group: plan.group, id: message.id };
+    if (fresh.length > 0) context.breaker?.succeeded(work);
     if (fresh.length === 0) emitter.emit('duplicate', names);
     else if (emitter.listens('handled')) {
       emitter.emit('handled', {
@@ -232,6 +240,25 @@ async function retry(work: Work, context: ProcessContext, delayMs: number): Prom
     delivery: work.delivery,
     delayMs: wholeMs(delayMs),
     marks: retryMarks(work, Date.now()),
+  });
+  return true;
+}
+
+/** Later again with its attempts as they are: what an open breaker does instead of a retry. */
+async function unspent(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
+  if (work.revoked) return true;
+  if (context.ordered) {
+    context.hold(work, delayMs);
+    return false;
+  }
+  const { delivery } = work;
+  const { marks } = delivery.message;
+  const same = work.attempts === readProgress(marks).attempts;
+  await context.settler.settle({
+    kind: 'retry',
+    delivery,
+    delayMs,
+    marks: same ? marks : retryMarks(work, Date.now()),
   });
   return true;
 }

@@ -1,4 +1,5 @@
 import { batchCases } from './batch-cases.ts';
+import { breakerCases } from './breaker-cases.ts';
 import { capabilityCases } from './capability-cases.ts';
 import { closeCases } from './close-cases.ts';
 import { consumeCases } from './consume-cases.ts';
@@ -47,6 +48,7 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
     consumeCases,
     groupCases,
     retryCases,
+    breakerCases,
     deadlineCases,
     deadLetterCases,
     replayCases,
