@@ -32,6 +32,8 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
   const dead = deadTopic(subscription.topology.topic, subscription.group);
   const running = new Set<Promise<unknown>>();
   const timers = new Set<NodeJS.Timeout>();
+  const pauses = new Set<() => void>();
+  let closing = false;
 
   const isOurs = ({ delivery }: Settlement): boolean => {
     const entry = delivery.handle as Entry;
@@ -53,6 +55,33 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
 
   async function copy(list: readonly Copied[]): Promise<Map<Settlement, SettleOutcome>> {
     const outcomes = new Map<Settlement, SettleOutcome>();
+    let left = list;
+    for (;;) {
+      await copyOnce(left, outcomes);
+      // In an ordered group its key must wait until the copy stands: handed out again it would come behind its successors.
+      const failed = left.filter((settlement) => !outcomes.has(settlement));
+      if (failed.length === 0) return outcomes;
+      await pause(AGAIN_MS);
+      left = failed.filter((settlement) => isOurs(settlement) && !closing);
+      for (const settlement of failed) if (!left.includes(settlement)) outcomes.set(settlement, 'unknown');
+      if (left.length === 0) return outcomes;
+    }
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      pauses.add(end);
+    });
+  }
+
+  /** Leaves those out of `outcomes` that are to be copied again. */
+  async function copyOnce(list: readonly Copied[], outcomes: Map<Settlement, SettleOutcome>): Promise<void> {
     const records = list.map(
       (settlement): { settlement: Copied; topic: string; partition: number; record: NewRecord } => {
         const { kind, delivery, marks } = settlement;
@@ -85,12 +114,15 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
     await context.hooks.crashPoint?.(
       list.some(({ kind }) => kind === 'dead') ? 'dead:copy-confirmed' : 'settle:copy-confirmed',
     );
-    for (const [i, group] of groups.entries())
-      for (const { settlement } of group.items) outcomes.set(settlement, copied(settlement, answers[i]![0]!));
-    return outcomes;
+    for (const [i, group] of groups.entries()) {
+      for (const { settlement } of group.items) {
+        const outcome = copied(settlement, answers[i]![0]!);
+        if (outcome !== 'again') outcomes.set(settlement, outcome);
+      }
+    }
   }
 
-  function copied(settlement: Copied, answer: BatchAnswer): SettleOutcome {
+  function copied(settlement: Copied, answer: BatchAnswer): SettleOutcome | 'again' {
     if (!isOurs(settlement)) return 'unknown';
     if (answer.stored === 'yes') {
       done(settlement);
@@ -103,6 +135,7 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
       code: 'copy-failed',
       detail: `${settlement.kind} of ${delivery.position}: ${String(answer.error)}`,
     });
+    if (subscription.ordered) return 'again';
     // Not at once: what failed now would fail again. Until then it counts as handed out.
     entry.delivery = undefined;
     const timer = setTimeout(() => {
@@ -142,7 +175,9 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
   return {
     settle,
     async close() {
+      closing = true;
       for (const timer of timers) clearTimeout(timer);
+      for (const end of [...pauses]) end();
       const late = Promise.withResolvers<void>();
       const timer = setTimeout(late.resolve, context.settings.requestTimeoutMs);
       await Promise.race([Promise.allSettled(running), late.promise]);
