@@ -46,7 +46,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
   }
 
   const control = fresh();
-  const cluster = rawClusterOf(control.kafka);
+  const cluster = rawClusterOf(control.kafka, control.sockets);
   const leaders = leadership(cluster, settings.requestTimeoutMs);
 
   return {
@@ -110,7 +110,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     async producer() {
       const { kafka, sockets } = fresh();
       return await kafkajsProducer({
-        cluster: rawClusterOf(kafka),
+        cluster: rawClusterOf(kafka, sockets),
         sockets,
         requestTimeoutMs: settings.requestTimeoutMs,
         async leaderOf({ topic, partition }, anew) {

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, it } from 'vitest';
 import { spread } from '../../adapters/kafka/assign.ts';
 import { rawClusterOf } from '../../adapters/kafka/kafkajs/cluster.ts';
+import { ownSockets } from '../../adapters/kafka/kafkajs/sockets.ts';
 import type { Delivery, Topology } from '../../src/port.ts';
 import {
   brokers,
@@ -206,7 +207,10 @@ describe('a Kafka consumer group', () => {
     await admin.connect();
     const { groups } = await admin.describeGroups([`${topology.topic}--billing`]);
     await admin.disconnect();
-    const cluster = rawClusterOf(kafka);
+    const cluster = rawClusterOf(
+      kafka,
+      ownSockets(() => {}),
+    );
     await cluster.connect();
     await cluster.refreshMetadata();
     const coordinator = await cluster.findGroupCoordinator({ groupId: `${topology.topic}--billing` });

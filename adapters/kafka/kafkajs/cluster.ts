@@ -1,5 +1,6 @@
-import type { Kafka } from 'kafkajs';
+import type { Consumer, Kafka } from 'kafkajs';
 import type { NewRecord } from '../client.ts';
+import type { Sockets } from './sockets.ts';
 
 /*
  * kafkajs hands its cluster, by which single requests can be made, to partition assigners; its types declare most of
@@ -111,9 +112,9 @@ export interface RawCluster {
 }
 
 /** A cluster of its own, for requests outside of any group. Nothing is connected yet. */
-export function rawClusterOf(kafka: Kafka): RawCluster {
+export function rawClusterOf(kafka: Kafka, sockets: Sockets): RawCluster {
   let raw: unknown;
-  kafka.consumer({
+  const carrier = kafka.consumer({
     groupId: 'holdfast',
     allowAutoTopicCreation: false,
     partitionAssigners: [
@@ -128,6 +129,7 @@ export function rawClusterOf(kafka: Kafka): RawCluster {
       },
     ],
   });
+  leaveSilence(carrier, sockets);
   const cluster = raw as Partial<RawCluster> | undefined;
   if (
     typeof cluster?.findGroupCoordinator !== 'function' ||
@@ -135,4 +137,9 @@ export function rawClusterOf(kafka: Kafka): RawCluster {
   )
     throw new Error('this version of kafkajs is not known to holdfast/kafka: use 2.2.4');
   return cluster as RawCluster;
+}
+
+/** From now on an unanswered request costs its connection, whoever made it. */
+export function leaveSilence(consumer: Consumer, sockets: Sockets): void {
+  consumer.on(consumer.events.REQUEST_TIMEOUT, ({ payload }) => sockets.silent(payload.broker));
 }

@@ -2,7 +2,7 @@ import type { AssignerProtocol, Consumer, EachBatchPayload, Kafka } from 'kafkaj
 import type { GroupEvents, GroupMember, GroupSpec, Place } from '../client.ts';
 import type { Settings } from '../options.ts';
 import { stickyAssigner } from './assigner.ts';
-import type { RawCluster } from './cluster.ts';
+import { leaveSilence, type RawCluster } from './cluster.ts';
 import { recordOf } from './records.ts';
 import type { Sockets } from './sockets.ts';
 
@@ -138,6 +138,7 @@ export function kafkajsMember(
     const active = () => {
       activeAt = Date.now();
     };
+    leaveSilence(consumer, current.sockets);
     consumer.on(consumer.events.HEARTBEAT, active);
     consumer.on(consumer.events.FETCH, active);
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {

@@ -12,13 +12,19 @@ export interface Sockets {
   readonly factory: ISocketFactory;
   /** Produce requests that were given to a socket so far. */
   produced(): number;
+  /**
+   * Closes those to an address (`host:port`) where a request has had no answer in time. kafkajs keeps such a connection
+   * and sends the next request into the same silence; closed, it opens another.
+   */
+  silent(address: string): void;
   /** Destroys all of them, and lets no other be opened: kafkajs's own retries would reconnect even after `disconnect`. */
   kill(): void;
 }
 
 /** `ended` is called when they are killed. */
 export function ownSockets(ended: () => void): Sockets {
-  const open = new Set<net.Socket>();
+  /** With the address of each. */
+  const open = new Map<net.Socket, string>();
   let produced = 0;
   let killed = false;
 
@@ -29,7 +35,7 @@ export function ownSockets(ended: () => void): Sockets {
       : net.connect({ host, port }, onConnect);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.setNoDelay(true);
-    open.add(socket);
+    open.set(socket, `${host}:${port}`);
     socket.once('close', () => open.delete(socket));
     const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
     socket.write = ((data: Buffer, ...rest: unknown[]) => {
@@ -42,11 +48,14 @@ export function ownSockets(ended: () => void): Sockets {
   return {
     factory,
     produced: () => produced,
+    silent(address) {
+      for (const [socket, to] of open) if (to === address) socket.destroy(new Error('the broker does not answer'));
+    },
     kill() {
       if (killed) return;
       killed = true;
       ended();
-      for (const socket of open) socket.destroy(new Error('closed by this client'));
+      for (const socket of open.keys()) socket.destroy(new Error('closed by this client'));
     },
   };
 }
