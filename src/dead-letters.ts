@@ -1,9 +1,10 @@
 /** A group's dead letters: list, count, replay, discard. */
 
 import { fromAdapter } from './errors.ts';
+import { identityOf } from './message.ts';
 import { type Check, checkOptions, flag, object, positive, signal, text } from './options.ts';
 import { rateLimit } from './policy/rate.ts';
-import type { DeadLetterStore, Headers, Priority, SettleOutcome, StoredLetter } from './port.ts';
+import type { DeadLetterStore, Headers, Inbox, Priority, SettleOutcome, StoredLetter } from './port.ts';
 
 export interface Letter {
   readonly id: string;
@@ -34,6 +35,13 @@ export interface ReplayOptions extends LetterFilter {
   readonly ratePerSecond?: number;
   /** Counts what would be replayed, and replays nothing. @default false */
   readonly dryRun?: boolean;
+  /** The group's inbox: adds to the result how many of the letters it knows as handled, and will not have handled again. */
+  readonly inbox?: Pick<Inbox<unknown>, 'seen'>;
+}
+export interface Replayed {
+  readonly replayed: number;
+  /** Of those: handled before, so their replay is dropped as a repeat. Only with `inbox`. */
+  readonly alreadyHandled?: number;
 }
 
 export interface DeadLetters {
@@ -41,12 +49,13 @@ export interface DeadLetters {
   list(filter?: LetterFilter): AsyncIterable<Letter>;
   count(filter?: LetterFilter): Promise<number>;
   /** Sends letters to their own group again, with id, key, headers and bytes as they were and attempts from 0. Interrupted anywhere, none is lost. */
-  replay(options?: ReplayOptions): Promise<{ readonly replayed: number }>;
+  replay(options?: ReplayOptions): Promise<Replayed>;
   /** Removes letters for good. Needs a filter, so that nothing is emptied by a slip. */
   discard(filter: LetterFilter): Promise<{ readonly discarded: number }>;
 }
 
 const PAGE = 100;
+const NONE: ReadonlySet<StoredLetter> = new Set();
 const ids: Check = (value) =>
   Array.isArray(value) && value.every((id) => typeof id === 'string') ? undefined : 'must be an array of ids';
 const FILTER_CHECKS: Readonly<Record<keyof LetterFilter, Check>> = { where: object, signal };
@@ -56,7 +65,35 @@ function checkFilter(what: string, filter: LetterFilter, more: Readonly<Record<s
   if (filter.where !== undefined) checkOptions(`${what}.where`, filter.where, { reason: text, ids, fingerprint: text });
 }
 
-export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetters {
+const isInbox: Check = (value) =>
+  typeof (value as Inbox<unknown> | null)?.seen === 'function' ? undefined : 'must be the inbox of a store';
+
+/** Whose dead letters. */
+export interface LettersOf {
+  readonly topic: string;
+  readonly group: string;
+}
+
+export function deadLettersOf(store: DeadLetterStore, { topic, group }: LettersOf): DeadLetters {
+  const where = `group "${group}" of topic "${topic}"`;
+
+  /** Which of the letters the inbox knows. One without an identity is never known. */
+  async function known(
+    page: readonly StoredLetter[],
+    inbox: Pick<Inbox<unknown>, 'seen'>,
+  ): Promise<ReadonlySet<StoredLetter>> {
+    const claims = page.flatMap((letter) => {
+      const identity = identityOf(letter.message);
+      return identity === undefined ? [] : [{ letter, claim: { group, topic, identity } }];
+    });
+    try {
+      const seen = await inbox.seen(claims.map(({ claim }) => claim));
+      return new Set(claims.filter((_, index) => seen[index] === true).map(({ letter }) => letter));
+    } catch (error) {
+      throw fromAdapter(error, `ask the inbox about the dead letters of ${where}`);
+    }
+  }
+
   async function* matching(filter: LetterFilter): AsyncGenerator<readonly StoredLetter[]> {
     const wanted = filter.where?.ids === undefined ? undefined : new Set(filter.where.ids);
     try {
@@ -92,24 +129,35 @@ export function deadLettersOf(store: DeadLetterStore, where: string): DeadLetter
       return total;
     },
     async replay(options = {}) {
-      const { ratePerSecond, dryRun = false, ...filter } = options;
-      checkFilter('replay', options, { ratePerSecond: positive, dryRun: flag });
+      const { ratePerSecond, dryRun = false, inbox, ...filter } = options;
+      checkFilter('replay', options, { ratePerSecond: positive, dryRun: flag, inbox: isInbox });
       const rate = rateLimit(ratePerSecond);
       let replayed = 0;
+      let alreadyHandled = 0;
       for await (const page of matching(filter)) {
-        if (dryRun) replayed += page.length;
-        else if (ratePerSecond === undefined) replayed += settled(await moved(store.replay(page, {})));
+        const handled = inbox === undefined ? NONE : await known(page, inbox);
+        const count = (letters: readonly StoredLetter[], outcomes: readonly SettleOutcome[]): void => {
+          const sent = letters.filter((_, index) => outcomes[index] === 'settled');
+          replayed += sent.length;
+          alreadyHandled += sent.filter((letter) => handled.has(letter)).length;
+        };
+        if (dryRun)
+          count(
+            page,
+            page.map(() => 'settled'),
+          );
+        else if (ratePerSecond === undefined) count(page, await moved(store.replay(page, {})));
         else {
           for (const letter of page) {
             // Also an abort that came while the last one was on its way.
             filter.signal?.throwIfAborted();
             for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now()))
               await pause(ms, filter.signal);
-            replayed += settled(await moved(store.replay([letter], {})));
+            count([letter], await moved(store.replay([letter], {})));
           }
         }
       }
-      return { replayed };
+      return inbox === undefined ? { replayed } : { replayed, alreadyHandled };
     },
     async discard(filter) {
       checkFilter('discard', filter);

@@ -18,7 +18,7 @@ export type { Consumer, Drained } from './consume/consumer.ts';
 export { type DedupeStore, memoryDedupe } from './consume/dedupe.ts';
 export type { LaneWeights } from './consume/lanes.ts';
 export type { BatchOptions, Classified, ConsumeOptions } from './consume/options.ts';
-export type { DeadLetters, Letter, LetterFilter, ReplayOptions } from './dead-letters.ts';
+export type { DeadLetters, Letter, LetterFilter, Replayed, ReplayOptions } from './dead-letters.ts';
 export {
   DeadLetter,
   type ErrorCode,
