@@ -15,7 +15,7 @@ export { type Config, defineConfig, type Environment } from './config.ts';
 export { type ConnectOptions, connect } from './connect.ts';
 export type { ConsumerBreakerOptions } from './consume/breaker.ts';
 export type { Consumer, Drained } from './consume/consumer.ts';
-export { type DedupeStore, memoryDedupe } from './consume/dedupe.ts';
+export { type MemoryDedupeOptions, memoryDedupe } from './consume/dedupe.ts';
 export type { LaneWeights } from './consume/lanes.ts';
 export type { BatchOptions, Classified, ConsumeOptions } from './consume/options.ts';
 export type { DeadLetters, Letter, LetterFilter, Replayed, ReplayOptions } from './dead-letters.ts';
@@ -39,6 +39,8 @@ export type {
   Backlog,
   BrokerAdapter,
   Capabilities,
+  DedupeClaim,
+  DedupeStore,
   Headers,
   Inbox,
   Outbox,

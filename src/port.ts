@@ -310,6 +310,36 @@ export interface Inbox<Tx> {
   seen(claims: readonly InboxClaim[]): Promise<readonly boolean[]>;
 }
 
+/** What a claimant of a message is told. */
+export type DedupeClaim =
+  /** Ours to handle, until `commit` or `release` with this token, or until `claimMs` have passed. */
+  | { readonly state: 'new'; readonly token: string }
+  /** Handled within the last `windowMs`. */
+  | { readonly state: 'done' }
+  /** Somebody's claim has neither ended nor run out. */
+  | { readonly state: 'busy' };
+
+/**
+ * Remembers handled messages for a while, outside the handler's transaction (G4): a crash between the effect and `commit`
+ * repeats it. Where that matters, use an inbox.
+ *
+ * Stores take `windowMs`, how long a handled message is remembered, from its commit; and `claimMs`, how long the claim of
+ * a consumer that died keeps others out. Both count on the store's clock, never on a consumer's. A claim is not renewed:
+ * one that outlasts `claimMs` may be taken over while it is still being handled, so that the message is handled twice.
+ * Choose it above `timeoutMs` times the immediate attempts.
+ */
+export interface DedupeStore {
+  /** One atomic step: of any number of claimants at once, in any processes, one gets `new`. */
+  claim(key: string): Promise<DedupeClaim>;
+  /**
+   * Handled. Also counts when the claim has run out, as long as nobody has taken over; does nothing under a token that
+   * somebody else has superseded. Idempotent.
+   */
+  commit(key: string, token: string): Promise<void>;
+  /** Not handled: free at once for the next claimant. Does nothing unless the claim is still this token's. */
+  release(key: string, token: string): Promise<void>;
+}
+
 /** A message as the outbox stores it: wire bytes, attributes and its topic's shape (S32). */
 export interface OutboxEntry {
   /** `partitionOf(key ?? id, 64)`: the relay's unit of ownership. Messages of one key share one. */

@@ -10,6 +10,8 @@ import { relayStore } from './relay.ts';
 import { inTransaction } from './transaction.ts';
 import { wakeUp } from './wake.ts';
 
+export { postgresDedupe } from './dedupe.ts';
+export type { PostgresDedupeOptions } from './dedupe-options.ts';
 export type { CommitOutcomeUnknown } from './errors.ts';
 export type { PostgresStoreOptions } from './options.ts';
 export type { PgClient, PgPool, PgResult, PgTransaction } from './pool.ts';

@@ -38,7 +38,7 @@ export async function migrate(pool: PgPool, names: Names): Promise<void> {
   });
 }
 
-async function createSchema(tx: PgTransaction, { schema, quotedSchema }: Names): Promise<void> {
+export async function createSchema(tx: PgTransaction, { schema, quotedSchema }: Names): Promise<void> {
   // Not IF NOT EXISTS: that asks for the privilege to create before it looks.
   const { rows } = await tx.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
   if (rows.length === 0) await tx.query(`CREATE SCHEMA ${quotedSchema}`);

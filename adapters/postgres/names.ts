@@ -11,6 +11,7 @@ export interface Names {
   readonly leases: string;
   readonly relays: string;
   readonly inbox: string;
+  readonly dedupe: string;
   readonly migrations: string;
   /** Where rows of this outbox are announced. Channels belong to the whole database, and are at most 63 bytes long. */
   readonly channel: string;
@@ -30,6 +31,7 @@ export function namesOf(schema: string, prefix: string): Names {
     leases: table('outbox_leases'),
     relays: table('outbox_relays'),
     inbox: table('inbox'),
+    dedupe: table('dedupe'),
     migrations: table('migrations'),
     channel: `holdfast_${place}`,
   };

@@ -22,13 +22,13 @@ export interface PostgresStoreOptions {
 export type CheckedOptions = Required<PostgresStoreOptions>;
 
 const known = ['pool', 'source', 'schema', 'prefix', 'notify'];
-const identifier = /^[a-z_][a-z0-9_]{0,62}$/;
-const prefixed = /^([a-z_][a-z0-9_]{0,39})?$/;
+export const identifier: RegExp = /^[a-z_][a-z0-9_]{0,62}$/;
+export const prefixed: RegExp = /^([a-z_][a-z0-9_]{0,39})?$/;
 
 export function checkOptions(options: PostgresStoreOptions): CheckedOptions {
   if (typeof options !== 'object' || options === null) throw refuse('needs an object of options', options);
   for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new TypeError(`postgresStore: unknown option "${key}"; ${nearest(key)}`);
+    if (!known.includes(key)) throw new TypeError(`postgresStore: unknown option "${key}"; ${nearest(key, known)}`);
   }
   const { pool, source = 'default', schema = 'holdfast', prefix = '', notify = true } = options;
   if (typeof pool?.connect !== 'function' || typeof pool.query !== 'function') {
@@ -48,17 +48,19 @@ export function checkOptions(options: PostgresStoreOptions): CheckedOptions {
 }
 
 /** Names what was received by its type alone unless it is short text: a pool's settings hold a password. */
-function refuse(rule: string, received: unknown): TypeError {
+export function refuse(rule: string, received: unknown, what = 'postgresStore'): TypeError {
   const shown = typeof received === 'string' ? JSON.stringify(received.slice(0, 80)) : typeName(received);
-  return new TypeError(`postgresStore: ${rule}; received ${shown}`);
+  return new TypeError(`${what}: ${rule}; received ${shown}`);
 }
 
 function typeName(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
 }
 
-function nearest(key: string): string {
-  const [best] = known.map((name) => ({ name, distance: distance(key.toLowerCase(), name) })).sort(byDistance);
+export function nearest(key: string, known: readonly string[]): string {
+  const [best] = known
+    .map((name) => ({ name, distance: distance(key.toLowerCase(), name.toLowerCase()) }))
+    .sort(byDistance);
   const list = `the options are ${known.join(', ')}`;
   return best !== undefined && best.distance <= 3 ? `did you mean "${best.name}"? (${list})` : list;
 }

@@ -23,6 +23,15 @@ export interface LinkEvents {
 
 export type RedisClass = new (options: ClientOptions) => Redis;
 
+export async function loadClient(): Promise<RedisClass> {
+  try {
+    return (await import('ioredis')).Redis;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw adapterError('missing-peer', 'holdfast/redis needs the package "ioredis": npm install ioredis', error);
+  }
+}
+
 /**
  * Opens a link; rejects if no address answers.
  *

@@ -1,15 +1,17 @@
 import type { AdapterHealth, AdapterHooks, BrokerAdapter, Capabilities, Source, Topology } from '../../src/port.ts';
 import { backlogOf } from './backlog.ts';
-import { type Link, openLink, type RedisClass } from './connection.ts';
+import { type Link, loadClient, openLink, type RedisClass } from './connection.ts';
 import { subscribe } from './consume.ts';
 import { deadLetterStore } from './dead-letters.ts';
-import { adapterError, isTransient, messageOf, notConnected } from './errors.ts';
+import { isTransient, messageOf, notConnected } from './errors.ts';
 import { checkServer, inspectServer, serverChecks } from './health.ts';
 import { groupKey, streamSuffixes } from './keys.ts';
 import { type RedisOptions, type Settings, settingsOf } from './options.ts';
 import { publish } from './publish.ts';
 import { declareTopology } from './topology.ts';
 
+export { redisDedupe } from './dedupe.ts';
+export type { RedisCaller, RedisDedupeOptions } from './dedupe-options.ts';
 export type { RedisOptions } from './options.ts';
 
 /**
@@ -163,13 +165,4 @@ function capabilitiesOf({ durability }: Settings): Capabilities {
     maxBodyBytes: 64 * 1024 * 1024,
     flow: { batchMessages: 512, batchBytes: 1024 * 1024, window: 3, exclusive: 'partition' },
   };
-}
-
-async function loadClient(): Promise<RedisClass> {
-  try {
-    return (await import('ioredis')).Redis;
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw adapterError('missing-peer', 'holdfast/redis needs the package "ioredis": npm install ioredis', error);
-  }
 }

@@ -152,7 +152,7 @@ function sentinelsOf(value: RedisOptions['sentinels']): Settings['sentinels'] {
   return { name: value.name, nodes, ...(value.password === undefined ? {} : { password: value.password }) };
 }
 
-function prefixOf(value: unknown): string {
+export function prefixOf(value: unknown): string {
   if (value === undefined) return 'hf';
   if (typeof value !== 'string' || !/^[A-Za-z0-9._:-]{1,64}$/.test(value))
     return fail('prefix', 'up to 64 letters, digits and .:_-', value);
@@ -173,7 +173,7 @@ function durabilityOf(value: RedisOptions['durability'], commandTimeoutMs: numbe
   return { level: waitAof ? 'disk' : 'memory', waitAof, replicas, timeoutMs };
 }
 
-function whole(key: string, value: unknown, least: number, most: number): number | undefined {
+export function whole(key: string, value: unknown, least: number, most: number): number | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
   return fail(key, `a whole number from ${least} to ${most}`, value);
@@ -189,7 +189,7 @@ function fail(key: string, wanted: string, received: unknown): never {
   throw new TypeError(`redis option \`${key}\` must be ${wanted}${shown === '' ? '' : `; received ${shown}`}`);
 }
 
-function checkKeys(what: string, value: object, names: readonly string[]): void {
+export function checkKeys(what: string, value: object, names: readonly string[]): void {
   if (typeof value !== 'object' || value === null) throw new TypeError(`${what} must be an object; received ${value}`);
   for (const key of Object.keys(value)) {
     if (names.includes(key)) continue;

@@ -15,6 +15,8 @@ import { createRegistry, type Registry } from './topology.ts';
 import { announce, listen, type Poll, startPoll } from './wake.ts';
 import { createWriter, type Writer } from './writer.ts';
 
+export { sqliteDedupe } from './dedupe.ts';
+export type { SqliteDedupeOptions } from './dedupe-options.ts';
 export type { SqliteOptions } from './options.ts';
 export { type SqliteStoreOptions, sqliteStore } from './store.ts';
 

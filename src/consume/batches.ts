@@ -125,7 +125,8 @@ async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
 async function claimed(identity: string, context: BatchRun): Promise<Claim | undefined> {
   const { plan, topic } = context;
   const key = dedupeName(plan.group, topic.name, identity);
-  return (await plan.dedupe!.claim(key)) === 'new' ? claimOf(plan.dedupe!, key, context) : undefined;
+  const claim = await plan.dedupe!.claim(key);
+  return claim.state === 'new' ? claimOf(plan.dedupe!, { key, token: claim.token }, context) : undefined;
 }
 
 /** The one call for all. */

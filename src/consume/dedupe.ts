@@ -1,52 +1,59 @@
 import type { Emitter } from '../events.ts';
 import { checkOptions, count, positiveMs } from '../options.ts';
+import type { DedupeStore } from '../port.ts';
 import { around, type Settler } from './settle.ts';
 import type { Work } from './work.ts';
 
-/**
- * Remembers handled messages for a while, outside the handler's transaction: a crash between effect and `commit` can
- * still repeat one. Where that matters, use an inbox.
- */
-export interface DedupeStore {
-  /**
-   * `new`: ours to handle, until `commit` or `release`. `done`: handled before. `busy`: somebody is handling it now; a
-   * store that outlives the process must let that end by itself, for the claimant may have died.
-   */
-  claim(key: string): Promise<'new' | 'done' | 'busy'>;
-  commit(key: string): Promise<void>;
-  release(key: string): Promise<void>;
+export interface MemoryDedupeOptions {
+  /** How long a handled message is remembered, from its commit. @default 600_000 */
+  readonly windowMs?: number;
+  /** How long a claim that is neither committed nor released keeps others out. @default 60_000 */
+  readonly claimMs?: number;
+  /** Most messages that are remembered; beyond it the oldest are forgotten early. @default 100_000 */
+  readonly max?: number;
 }
 
-/** In this process only: of no use across processes, or after a restart. @default windowMs 600_000, max 100_000 */
-export function memoryDedupe(options: { readonly windowMs?: number; readonly max?: number } = {}): DedupeStore {
-  checkOptions('memoryDedupe', options, { windowMs: positiveMs, max: count(1) });
-  const { windowMs = 600_000, max = 100_000 } = options;
-  const busy = new Set<string>();
+/** In this process only: of no use across processes, or after a restart. */
+export function memoryDedupe(options: MemoryDedupeOptions = {}): DedupeStore {
+  checkOptions('memoryDedupe', options, { windowMs: positiveMs, claimMs: positiveMs, max: count(1) });
+  const { windowMs = 600_000, claimMs = 60_000, max = 100_000 } = options;
+  // Both in the order of their ends, since a key that is written anew is put last.
+  const claims = new Map<string, { readonly token: string; readonly until: number }>();
   const done = new Map<string, number>();
+  let tokens = 0;
 
   function forget(): void {
     const now = performance.now();
     for (const [key, until] of done) {
-      if (until > now && done.size <= max) return;
+      if (until > now && done.size <= max) break;
       done.delete(key);
+    }
+    for (const [key, { until }] of claims) {
+      if (until > now) break;
+      claims.delete(key);
     }
   }
 
   return {
     async claim(key) {
       forget();
-      if (done.has(key)) return 'done';
-      if (busy.has(key)) return 'busy';
-      busy.add(key);
-      return 'new';
+      if (done.has(key)) return { state: 'done' };
+      if (claims.has(key)) return { state: 'busy' };
+      tokens += 1;
+      const token = String(tokens);
+      claims.set(key, { token, until: performance.now() + claimMs });
+      return { state: 'new', token };
     },
-    async commit(key) {
-      busy.delete(key);
+    async commit(key, token) {
+      forget();
+      const holder = claims.get(key);
+      if (done.has(key) || (holder !== undefined && holder.token !== token)) return;
+      claims.delete(key);
       done.set(key, performance.now() + windowMs);
       forget();
     },
-    async release(key) {
-      busy.delete(key);
+    async release(key, token) {
+      if (claims.get(key)?.token === token) claims.delete(key);
     },
   };
 }
@@ -62,7 +69,7 @@ export interface Claim {
 
 export function claimOf(
   store: DedupeStore,
-  key: string,
+  { key, token }: { readonly key: string; readonly token: string },
   context: { readonly settler: Settler; readonly emitter: Emitter },
 ): Claim {
   const { settler } = context;
@@ -72,7 +79,7 @@ export function claimOf(
     if (ended) return;
     ended = true;
     try {
-      await (handled ? store.commit(key) : store.release(key));
+      await (handled ? store.commit(key, token) : store.release(key, token));
     } catch (error) {
       context.emitter.emit('error', { during: 'dedupe', error });
     }

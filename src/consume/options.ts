@@ -12,9 +12,8 @@ import {
   text,
 } from '../options.ts';
 import { type RetryOptions, type RetryPlan, retryPlan } from '../policy/delays.ts';
-import type { Inbox } from '../port.ts';
+import type { DedupeStore, Inbox } from '../port.ts';
 import { type ConsumerBreakerOptions, checkConsumerBreaker } from './breaker.ts';
-import type { DedupeStore } from './dedupe.ts';
 import { DEFAULT_WEIGHTS, type LaneWeights } from './lanes.ts';
 
 export type Classified = 'retry' | 'dead-letter';
@@ -69,6 +68,8 @@ const isFrom: Check = (value) =>
   value === 'earliest' || value === 'latest' || (value instanceof Date && !Number.isNaN(value.getTime()))
     ? undefined
     : "must be 'earliest', 'latest' or a valid Date";
+const isDedupe: Check = (value) =>
+  typeof (value as DedupeStore | null)?.claim === 'function' ? undefined : 'must be a dedupe store';
 const isInbox: Check = (value) =>
   typeof (value as Inbox<unknown> | null)?.run === 'function' ? undefined : 'must be the inbox of a store';
 
@@ -80,7 +81,7 @@ const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
   retry: object,
   timeoutMs: positiveMs,
   inbox: isInbox,
-  dedupe: object,
+  dedupe: isDedupe,
   breaker: object,
   classify: func,
   from: isFrom,

@@ -200,10 +200,11 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
   const { topic, plan, emitter } = context;
   const store = plan.dedupe!;
   const key = dedupeName(plan.group, topic.name, identity);
+  let token: string;
   try {
-    const claim = await store.claim(key);
-    if (claim === 'busy') return retry(work, context, 1_000);
-    if (claim === 'done') {
+    const claimed = await store.claim(key);
+    if (claimed.state === 'busy') return retry(work, context, 1_000);
+    if (claimed.state === 'done') {
       emitter.emit('duplicate', {
         topic: topic.name,
         group: plan.group,
@@ -211,11 +212,12 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
       });
       return settleDone(work, context);
     }
+    token = claimed.token;
   } catch (error) {
     emitter.emit('error', { during: `dedupe of group "${plan.group}"`, error });
     return retry(work, context, 1_000);
   }
-  const claim = claimOf(store, key, context);
+  const claim = claimOf(store, { key, token }, context);
   try {
     return await attempts(work, payload, identity, { ...context, settler: claim.settler });
   } finally {

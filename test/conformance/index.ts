@@ -9,6 +9,12 @@ export {
   virtualClock,
 } from '../../adapters/memory/index.ts';
 export { brokerSuite } from './broker-suite.ts';
+export {
+  type DedupeLimits,
+  type DedupeSuiteOptions,
+  type DedupeUnderTest,
+  dedupeStoreSuite,
+} from './dedupe-store-cases.ts';
 export { type ExpectedCapabilities, expected } from './expected.ts';
 export type { BrokerSuiteOptions, InboxUnderTest, It, PrivateServer } from './options.ts';
 export {

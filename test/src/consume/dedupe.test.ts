@@ -1,43 +1,42 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { memoryDedupe } from '../../../src/index.ts';
+import { type DedupeStore, memoryDedupe } from '../../../src/index.ts';
+
+async function handled(store: DedupeStore, key: string): Promise<void> {
+  const claim = await store.claim(key);
+  if (claim.state === 'new') await store.commit(key, claim.token);
+}
+const stateOf = async (store: DedupeStore, key: string): Promise<string> => (await store.claim(key)).state;
 
 describe('memoryDedupe', () => {
   beforeEach(() => vi.useFakeTimers({ toFake: ['performance'] }));
   afterEach(() => vi.useRealTimers());
 
-  it('new, then busy, then done', async () => {
-    const store = memoryDedupe();
-    expect(await store.claim('a')).toBe('new');
-    expect(await store.claim('a')).toBe('busy');
-    await store.commit('a');
-    expect(await store.claim('a')).toBe('done');
-    expect(await store.claim('b')).toBe('new');
-  });
-
-  it('what was released may be claimed again', async () => {
-    const store = memoryDedupe();
-    await store.claim('a');
-    await store.release('a');
-    expect(await store.claim('a')).toBe('new');
-  });
-
-  it('forgets after its window', async () => {
+  it('forgets after its window, to the millisecond', async () => {
     const store = memoryDedupe({ windowMs: 1_000 });
-    await store.claim('a');
-    await store.commit('a');
+    await handled(store, 'a');
     vi.advanceTimersByTime(999);
-    expect(await store.claim('a')).toBe('done');
+    expect(await stateOf(store, 'a')).toBe('done');
     vi.advanceTimersByTime(1);
-    expect(await store.claim('a')).toBe('new');
+    expect(await stateOf(store, 'a')).toBe('new');
+  });
+
+  it('a claim keeps others out for claimMs, to the millisecond, and what it says afterwards is void', async () => {
+    const store = memoryDedupe({ claimMs: 1_000 });
+    const first = await store.claim('a');
+    vi.advanceTimersByTime(999);
+    expect(await stateOf(store, 'a')).toBe('busy');
+    vi.advanceTimersByTime(1);
+    expect(await stateOf(store, 'a')).toBe('new');
+    if (first.state !== 'new') throw new Error('the first claim was refused');
+    await store.release('a', first.token);
+    await store.commit('a', first.token);
+    expect(await stateOf(store, 'a')).toBe('busy');
   });
 
   it('holds no more than its maximum, the newest', async () => {
     const store = memoryDedupe({ max: 2 });
-    for (const key of ['a', 'b', 'c']) {
-      await store.claim(key);
-      await store.commit(key);
-    }
-    expect(await Promise.all(['b', 'c'].map((key) => store.claim(key)))).toEqual(['done', 'done']);
-    expect(await store.claim('a')).toBe('new');
+    for (const key of ['a', 'b', 'c']) await handled(store, key);
+    expect(await Promise.all(['b', 'c'].map((key) => stateOf(store, key)))).toEqual(['done', 'done']);
+    expect(await stateOf(store, 'a')).toBe('new');
   });
 });

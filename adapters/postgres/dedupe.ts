@@ -1,0 +1,127 @@
+import { createHash, randomUUID } from 'node:crypto';
+import type { DedupeStore } from '../../src/port.ts';
+import { checkDedupeOptions, type PostgresDedupeOptions } from './dedupe-options.ts';
+import { sqlState } from './errors.ts';
+import { createSchema } from './migrate.ts';
+import { type Names, namesOf } from './names.ts';
+import type { PgResult } from './pool.ts';
+import { inTransaction } from './transaction.ts';
+
+/** A sweep takes more than was claimed since the last one, so that the table holds one window and little more. */
+const SWEEP_EVERY = 200;
+const SWEEP_MOST = 500;
+const TRIES = 5;
+
+/**
+ * Remembers handled messages in a table of PostgreSQL (12 and later), for consumers in any number of processes. See
+ * {@link DedupeStore}; for effects in this same database an inbox promises more.
+ *
+ * One statement per call, outside of any transaction, by the database's clock; works behind a transaction pooler. Rows
+ * that have run out are removed 500 at a time by one claim in 200.
+ */
+export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
+  /** Creates the table. Idempotent, and safe when several processes run it at once. */
+  migrate(): Promise<void>;
+} {
+  const { pool, schema, prefix, windowMs, claimMs } = checkDedupeOptions(options);
+  const names = namesOf(schema, prefix);
+  const statements = statementsOf(names);
+  let untilSweep = 1;
+
+  /** Above READ COMMITTED, which a database may have for its default, whoever comes second is refused: once more, then. */
+  async function query<Row>(statement: string, values: unknown[]): Promise<PgResult<Row>> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await pool.query<Row>(statement, values);
+      } catch (error) {
+        const code = sqlState(error);
+        if ((code !== '40001' && code !== '40P01') || tries === TRIES) throw explained(error, names);
+      }
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    untilSweep -= 1;
+    if (untilSweep > 0) return;
+    untilSweep = SWEEP_EVERY;
+    // What it could not remove the next one will.
+    await pool.query(statements.sweep, [SWEEP_MOST]).catch(() => undefined);
+  }
+
+  return {
+    async claim(key) {
+      const token = randomUUID();
+      const { rows } = await query<{ state: 'new' | 'done' | 'busy' }>(statements.claim, [stored(key), token, claimMs]);
+      const state = rows[0]?.state ?? 'busy';
+      if (state !== 'new') return { state };
+      await sweep();
+      return { state, token };
+    },
+    async commit(key, token) {
+      await query(statements.commit, [stored(key), token, windowMs]);
+    },
+    async release(key, token) {
+      await query(statements.release, [stored(key), token]);
+    },
+    migrate: () =>
+      inTransaction({ pool, begin: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, async (tx) => {
+        await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`holdfast ${schema}.${prefix}`]);
+        await createSchema(tx, names);
+        for (const statement of tableOf(names)) await tx.query(statement);
+      }),
+  };
+}
+
+const after = (ms: string): string => `clock_timestamp() + ${ms}::double precision * interval '1 millisecond'`;
+
+/** `done` is what was handled; else the row is a claim. `until` ends either. */
+function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | 'release' | 'sweep', string>> {
+  return {
+    // Somebody whose row this statement does not see, or sees as run out, has come between: that is busy, never done.
+    claim: `
+      WITH claimed AS (
+        INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, false, ${after('$3')})
+        ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = false, until = excluded.until
+          WHERE held.until <= clock_timestamp()
+        RETURNING 1
+      )
+      SELECT CASE
+        WHEN EXISTS (SELECT FROM claimed) THEN 'new'
+        WHEN EXISTS (SELECT FROM ${dedupe} WHERE key = $1 AND done AND until > clock_timestamp()) THEN 'done'
+        ELSE 'busy'
+      END AS state`,
+    commit: `
+      INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, true, ${after('$3')})
+      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = true, until = excluded.until
+        WHERE NOT held.done AND held.token = excluded.token OR held.until <= clock_timestamp()`,
+    release: `DELETE FROM ${dedupe} WHERE key = $1 AND token = $2 AND NOT done`,
+    sweep: `
+      DELETE FROM ${dedupe} WHERE key IN (
+        SELECT key FROM ${dedupe} WHERE until <= clock_timestamp() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED
+      )`,
+  };
+}
+
+const tableOf = ({ dedupe, prefix }: Names): readonly string[] => [
+  `CREATE TABLE IF NOT EXISTS ${dedupe} (
+     key text PRIMARY KEY,
+     token uuid NOT NULL,
+     done boolean NOT NULL,
+     until timestamptz NOT NULL
+   ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0)`,
+  `CREATE INDEX IF NOT EXISTS "${prefix}dedupe_until" ON ${dedupe} (until)`,
+  `COMMENT ON TABLE ${dedupe} IS 'What was handled lately (done), and what is being handled, until when. Owned by holdfast; to have a message handled again, delete its row.'`,
+];
+
+/** An index entry holds at most a third of a page, and a text no zero byte: what is long or strange is known by its hash. */
+function stored(key: string): string {
+  if (/^[\x20-\x7e\n]{1,400}$/.test(key) && !key.startsWith('sha256:')) return key;
+  return `sha256:${createHash('sha256').update(JSON.stringify(key)).digest('hex')}`;
+}
+
+function explained(error: unknown, { schema, prefix }: Names): unknown {
+  const code = sqlState(error);
+  if (code !== '42P01' && code !== '3F000') return error;
+  const message = `The table "${prefix}dedupe" in schema "${schema}" is missing: call migrate() of the dedupe store first.`;
+  return new Error(message, { cause: error });
+}
