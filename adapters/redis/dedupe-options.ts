@@ -1,6 +1,6 @@
 import { checkKeys, prefixOf, type Settings, settingsOf, whole } from './options.ts';
 
-/** What the store needs of a client: `call` of an ioredis `Redis` or `Cluster`. */
+/** What the store needs of a client: `call` of an ioredis `Redis`. */
 export interface RedisCaller {
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
 }
@@ -9,7 +9,7 @@ export interface RedisCaller {
 export interface RedisDedupeOptions {
   /** `redis://user:password@host:6379/0`, or `rediss://`: a connection of the store's own, restored until `close`. */
   readonly url?: string;
-  /** A client of package `ioredis` of the caller's own, left open by `close`: for Sentinels, a cluster, TLS settings. */
+  /** A client of package `ioredis` of the caller's own, left open by `close`: for Sentinels or TLS settings. */
   readonly client?: RedisCaller;
   /** First part of every key: `hf:dedupe:…`. Up to 64 letters, digits and `.:_-`. @default 'hf' */
   readonly prefix?: string;

@@ -29,7 +29,7 @@ const TRIES = 3;
  * Remembers handled messages in Redis ≥ 7.0 or Valkey, for consumers in any number of processes. See {@link DedupeStore}.
  *
  * One command per call, by the server's clock. Every key expires, so memory is bounded by the messages of one window, about
- * 150 bytes each. Remembers as well as the server does: what a failover, an eviction or a restart without append-only
+ * 220 bytes each. Remembers as well as the server does: what a failover, an eviction or a restart without append-only
  * file loses may be handled again.
  */
 export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
