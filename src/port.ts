@@ -89,6 +89,8 @@ export interface Delivery {
   readonly redelivered: boolean;
   /** It was being handled when its consumer died: it may be what killed it (S18). */
   readonly suspect: boolean;
+  /** How often the broker has delivered it before, give-backs included; undefined where it does not count. Never an attempt (S17). */
+  readonly deliveries?: number;
   /** Where it stands on the broker, for people: `orders/3/1207`, a stream entry id, a delivery tag with its queue. */
   readonly position: string;
   /** The adapter's own. */
@@ -135,6 +137,12 @@ export interface Receive {
 export interface Source {
   /** One outcome per settlement, in order. Never rejects for a lost connection: that is `unknown` or `stale`. */
   settle(batch: readonly Settlement[]): Promise<readonly SettleOutcome[]>;
+  /**
+   * Replaces the marks of a delivery that stays ours and unsettled: durable when it answers `settled`, and what whoever
+   * gets the message next finds there. Without it, attempts of suspects are counted by copies (unordered groups) or by
+   * `deliveries` (ordered ones). Never rejects for a lost connection.
+   */
+  mark?(delivery: Delivery, marks: Headers): Promise<SettleOutcome>;
   /** Renews the leases of these deliveries. Called every `leaseMs / 3` where `capabilities.leases`; one that cannot be renewed is reported by `revoked` or answers `stale` later. */
   extend(deliveries: readonly Delivery[]): Promise<void>;
   /** No further deliveries (of this lane, or at all) until `resume`; those already on their way may still arrive. */
@@ -216,6 +224,8 @@ export interface Capabilities {
   readonly defaultPartitions: number;
   /** `Delivery.position` names a message for good, so it can stand in for the id that a foreign producer did not set (S26). @default false */
   readonly stablePositions?: boolean;
+  /** Sources have `mark`, so that calls that end their process are counted in ordered groups too (S18). @default false */
+  readonly marks?: boolean;
   /** Largest body that the broker takes as configured by default. */
   readonly maxBodyBytes: number;
   readonly flow: {

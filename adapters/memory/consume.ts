@@ -47,6 +47,12 @@ export function subscribe(broker: MemoryBroker, subscription: Subscription, rece
       wake(broker, group);
       return outcomes;
     },
+    async mark(delivery, marks) {
+      const lease = delivery.handle as Lease;
+      if (lease.entry.lease !== lease) return 'stale';
+      lease.entry.message = withMarks(lease.entry.message, marks);
+      return 'settled';
+    },
     // Nothing expires here: a delivery is lent until it is settled, or until its subscription ends.
     async extend() {},
     pause(lane) {

@@ -45,6 +45,7 @@ const CAPABILITIES: Capabilities = {
   backlog: ['ready', 'inFlight', 'delayed', 'dead', 'oldestAgeMs'],
   defaultPartitions: 1,
   maxBodyBytes: 64 * 1024 * 1024,
+  marks: true,
   flow: { batchMessages: 256, batchBytes: 16 * 1024 * 1024, window: 8, exclusive: 'partition' },
 };
 

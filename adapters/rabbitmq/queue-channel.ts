@@ -127,6 +127,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
 
   function pass(generation: Generation, message: ConsumeMessage): void {
     const { deliveryTag, redelivered } = message.fields;
+    const count: unknown = message.properties.headers?.['x-delivery-count'];
     generation.unsettled.add(deliveryTag);
     const handle: Handle = { owner: self, generation, message };
     options.deliver({
@@ -137,6 +138,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       redelivered,
       // Up to 4.2 the broker counts a delivery that was given back like one whose consumer died.
       suspect: redelivered,
+      ...(typeof count === 'number' && { deliveries: count }),
       position: `${place.queue}/${deliveryTag}`,
       handle,
     });

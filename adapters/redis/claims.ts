@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Entry } from './flight.ts';
+import { presentMarks } from './marks.ts';
 import { allowWhenFull, runRaw, type Script } from './scripts.ts';
 
 /**
@@ -33,24 +34,24 @@ end
  */
 const claimScript: Script = {
   name: 'claim',
-  lua: `${allowWhenFull}
+  lua: `${allowWhenFull}${presentMarks}
 local me, lease, wake, out = ARGV[1], ARGV[2], KEYS[1] .. ':${wakeSuffix}', {}
 if ARGV[3] ~= '' then
   redis.call('XACK', wake, 'g', ARGV[3])
   redis.call('XDEL', wake, ARGV[3])
 end
-local function take(stream, rows)
+local function take(suffix, rows)
   if #rows == 0 then return {} end
   local ids = {}
   for i, row in ipairs(rows) do ids[i] = row[1] end
-  return redis.call('XCLAIM', stream, 'g', me, 0, unpack(ids))
+  return with_marks(KEYS[1], suffix, redis.call('XCLAIM', KEYS[1] .. ':' .. suffix, 'g', me, 0, unpack(ids)))
 end
 for i = 4, #ARGV, 2 do
   local stream, count = KEYS[1] .. ':' .. ARGV[i], tonumber(ARGV[i + 1])
   local rows = redis.call('XPENDING', stream, 'g', '-', '+', count, '${returnedConsumer}')
-  local returned, expired = take(stream, rows), {}
+  local returned, expired = take(ARGV[i], rows), {}
   if #rows < count then
-    expired = take(stream, redis.call('XPENDING', stream, 'g', 'IDLE', lease, '-', '+', count - #rows))
+    expired = take(ARGV[i], redis.call('XPENDING', stream, 'g', 'IDLE', lease, '-', '+', count - #rows))
   elseif #redis.call('XPENDING', stream, 'g', '-', '+', 1, '${returnedConsumer}') > 0 then
     redis.call('XADD', wake, 'MAXLEN', 1, '*', 'w', '')
   end

@@ -161,6 +161,7 @@ function capabilitiesOf({ durability }: Settings): Capabilities {
     backlog: ['ready', 'inFlight', 'delayed', 'dead', 'oldestAgeMs'],
     defaultPartitions: 1,
     stablePositions: true,
+    marks: true,
     // One string may have 512 MB, but larger ones than this hold up the whole server for seconds.
     maxBodyBytes: 64 * 1024 * 1024,
     flow: { batchMessages: 512, batchBytes: 1024 * 1024, window: 3, exclusive: 'partition' },

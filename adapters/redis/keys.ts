@@ -11,6 +11,7 @@ import type { Priority, Topology } from '../../src/port.ts';
  *   hf:{orders.placed}:billing:wake       stream   wakes a blocked reader when something was given back
  *   hf:{orders.placed}:billing:delayed    sorted set, by due time
  *   hf:{orders.placed}:billing:dead       stream   dead letters
+ *   hf:{orders.placed}:billing:marks      hash     marks of unsettled entries that replace their own, by <lane>/<entry id>
  *   hf:{orders.placed}:board:live         sorted set of consumers, by last heartbeat
  *   hf:{orders.placed}:board:lease:3      who reads shard 3; expires
  *   hf:{orders.placed}:board:fence        hash     fencing token by shard

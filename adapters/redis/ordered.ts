@@ -6,6 +6,7 @@ import { startMover } from './delays.ts';
 import { durable } from './durable.ts';
 import { newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf, streamSuffix } from './keys.ts';
+import { markEntry } from './marks.ts';
 import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
 import { type Handle, settleEntries } from './settle.ts';
@@ -224,6 +225,14 @@ export async function consumeOrdered(
       }
       changed();
       return outcomes;
+    },
+    async mark(delivery, marks) {
+      const [outcome] = await settleThroughOutages(control, settlePatienceMs, 1, async (client) => {
+        const marked = await markEntry(client, base, shardConsumer, delivery.handle as Handle, marks);
+        await durable(client, settings.durability);
+        return [marked];
+      });
+      return outcome!;
     },
     // The source renews its shards by itself.
     extend: async () => {},

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Settlement, SettleOutcome } from '../../src/port.ts';
 import { giveBack } from './claims.ts';
 import { copyFields, markFields } from './headers.ts';
+import { isOurs } from './marks.ts';
 import { allowWhenFull, run, type Script, serverTime } from './scripts.ts';
 
 /** The adapter's own part of a delivery. */
@@ -14,28 +15,21 @@ export interface Handle {
 }
 
 /**
- * Settles a group's entries, each only while it is ours: pending for this consumer and, in an ordered group, under the
- * shard's present fencing token. XACK itself would ask neither. Every move is one step here, copy and removal together.
+ * Settles a group's entries, each only while it is ours, and forgets the marks beside them. Every move is one step here, copy and removal together.
  *
  * ARGV: consumer, then per entry: kind, suffix, token, entry id, delay, number of mark fields, mark fields.
  * Answers one letter per entry: `s`ettled or stale (`x`).
  */
 const settleScript: Script = {
   name: 'settle',
-  lua: `${allowWhenFull}${serverTime}${copyFields}${giveBack}
+  lua: `${allowWhenFull}${serverTime}${copyFields}${giveBack}${isOurs}
 local base, consumer = KEYS[1], ARGV[1]
-local finished, fences, out = {}, {}, {}
+local finished, out = {}, {}
+local marked = redis.call('EXISTS', base .. ':marks') == 1
 
-local function ours(stream, suffix, token, id)
-  if token ~= '' then
-    local shard = string.match(suffix, '%d+$')
-    fences[shard] = fences[shard] or redis.call('HGET', base .. ':fence', shard) or 'none'
-    if fences[shard] ~= token then return false end
-  end
-  local rows = redis.pcall('XPENDING', stream, 'g', id, id, 1, consumer)
-  return not rows.err and #rows == 1
-end
-local function finish(stream, id)
+local function finish(suffix, id)
+  local stream = base .. ':' .. suffix
+  if marked then redis.call('HDEL', base .. ':marks', suffix .. '/' .. id) end
   local ids = finished[stream] or {}
   finished[stream] = ids
   ids[#ids + 1] = id
@@ -46,10 +40,10 @@ while i <= #ARGV do
   local kind, suffix, token, id, delay, count = unpack(ARGV, i, i + 5)
   local stream = base .. ':' .. suffix
   local done = 's'
-  if not ours(stream, suffix, token, id) then
+  if not ours(base, consumer, suffix, token, id) then
     done = 'x'
   elseif kind == 'done' then
-    finish(stream, id)
+    finish(suffix, id)
   elseif kind == 'give-back' then
     if token == '' then
       give_back(stream, id)
@@ -73,7 +67,7 @@ while i <= #ARGV do
         redis.call('XADD', stream, '*', unpack(copy))
       end
     end
-    finish(stream, id)
+    finish(suffix, id)
   end
   out[#out + 1] = done
   i = i + 6 + count

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Stream } from './flight.ts';
+import { presentMarks } from './marks.ts';
 import { allowWhenFull, run, runRaw, type Script, serverTime } from './scripts.ts';
 import type { Handle } from './settle.ts';
 
@@ -126,7 +127,7 @@ export async function leaveShards(client: Redis, base: string, consumer: string)
  */
 const fetchScript: Script = {
   name: 'fetch',
-  lua: `${allowWhenFull}
+  lua: `${allowWhenFull}${presentMarks}
 local out = {}
 for i = 1, #ARGV, 5 do
   local suffix, shard, token, count, cursor = unpack(ARGV, i, i + 4)
@@ -143,6 +144,7 @@ for i = 1, #ARGV, 5 do
     for _, entry in ipairs(entries) do
       if not entry[2] then redis.call('XACK', stream, 'g', entry[1]) end
     end
+    if cursor ~= '>' then with_marks(KEYS[1], suffix, entries) end
     if #entries == 0 and cursor == '>' then
       local info = redis.call('XINFO', 'GROUPS', stream)[1]
       for j = 1, #info, 2 do

@@ -8,6 +8,7 @@ import { durable } from './durable.ts';
 import { messageOf } from './errors.ts';
 import { type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf } from './keys.ts';
+import { markEntry } from './marks.ts';
 import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
 import { allowWhenFull, run, type Script } from './scripts.ts';
@@ -188,6 +189,14 @@ export async function consumeUnordered(
       }
       alarm.ring();
       return outcomes;
+    },
+    async mark(delivery, marks) {
+      const [outcome] = await settleThroughOutages(control, settlePatienceMs, 1, async (client) => {
+        const marked = await markEntry(client, base, consumer, delivery.handle as Handle, marks);
+        await durable(client, settings.durability);
+        return [marked];
+      });
+      return outcome!;
     },
     async extend(deliveries: readonly Delivery[]) {
       const handles = deliveries.map(({ handle }) => handle as Handle);

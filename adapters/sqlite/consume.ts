@@ -1,6 +1,7 @@
 import type {
   AdapterHooks,
   Delivery,
+  Headers,
   Priority,
   Receive,
   Settlement,
@@ -13,7 +14,7 @@ import { createFetch } from './fetch.ts';
 import { LANE_NUMBERS, laneNumber } from './headers.ts';
 import type { Owners } from './owners.ts';
 import { createOwnership } from './ownership.ts';
-import type { Handle, SettleBatch } from './settle.ts';
+import type { Handle, Mark, SettleBatch } from './settle.ts';
 import type { ShardLeases } from './shards.ts';
 import type { GroupRow } from './topology.ts';
 import type { Writer } from './writer.ts';
@@ -25,6 +26,7 @@ export interface Shared {
   readonly claims: Claims;
   readonly leases: ShardLeases;
   readonly settleBatch: SettleBatch;
+  readonly mark: Mark;
   readonly hooks: AdapterHooks;
 }
 
@@ -199,6 +201,16 @@ export async function subscribe(
       wake();
     },
     settle,
+    async mark(delivery: Delivery, marks: Headers) {
+      const handle = delivery.handle as Handle;
+      if (!handle.open || stopped !== undefined) return 'stale';
+      try {
+        return await writer.write(() => shared.mark(handle, marks), { durable: true, notify: false });
+      } catch (error) {
+        warn('mark', error);
+        return 'unknown';
+      }
+    },
     async extend(deliveries: readonly Delivery[]) {
       // An ordered group's deliveries live by the leases of their shards, which the heartbeat renews.
       if (group.ordered || stopped !== undefined) return;

@@ -9,7 +9,7 @@ import { type OpenFile, openFile } from './open.ts';
 import { checkOptions, type SqliteOptions } from './options.ts';
 import { createOwners } from './owners.ts';
 import { createPublish } from './publish.ts';
-import { createSettle } from './settle.ts';
+import { createMark, createSettle } from './settle.ts';
 import { createShardLeases } from './shards.ts';
 import { createRegistry, type Registry } from './topology.ts';
 import { announce, listen, type Poll, startPoll } from './wake.ts';
@@ -39,6 +39,7 @@ const CAPABILITIES: Capabilities = {
   backlog: ['ready', 'inFlight', 'delayed', 'dead', 'oldestAgeMs'],
   defaultPartitions: 1,
   maxBodyBytes: 16 * MIB,
+  marks: true,
   // One call at a time: all that waits meanwhile goes into the next transaction, and shares its sync.
   flow: { batchMessages: 500, batchBytes: 4 * MIB, window: 1, exclusive: 'partition' },
 };
@@ -167,6 +168,7 @@ function startSession(file: OpenFile, hooks: AdapterHooks, options: Required<Sql
     poll,
     claims: createClaims(db),
     settleBatch: createSettle(db, leases),
+    mark: createMark(db, leases),
     publish: createPublish(db, writer, registry, { hooks, busyTimeoutMs }),
     deadLetters: createDeadLetters(db, writer, registry, hooks),
     backlog: createBacklog(db, registry),

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import type { Settlement, SettleOutcome } from '../../src/port.ts';
+import type { Headers, Settlement, SettleOutcome } from '../../src/port.ts';
 import { MESSAGE_COLUMNS, toText } from './headers.ts';
 import type { ShardLeases } from './shards.ts';
 
@@ -18,6 +18,19 @@ export interface Handle {
 
 /** Settles a batch; inside a write step, so that all of it is one transaction. */
 export type SettleBatch = (batch: readonly Settlement[]) => readonly SettleOutcome[];
+
+/** Replaces the marks of a message that stays claimed; inside a write step. */
+export type Mark = (handle: Handle, marks: Headers) => SettleOutcome;
+
+export function createMark(db: DatabaseSync, shards: ShardLeases): Mark {
+  const mark = db.prepare(
+    'UPDATE hf_messages SET marks = ? WHERE id = (SELECT message FROM hf_claims WHERE message = ? AND owner = ? AND token = ?)',
+  );
+  return ({ message, group, shard, owner, token, ordered }, marks) => {
+    if (ordered && !shards.holds(group, shard, owner, token)) return 'stale';
+    return mark.run(toText(marks), message, owner, token).changes === 1 ? 'settled' : 'stale';
+  };
+}
 
 export function createSettle(db: DatabaseSync, shards: ShardLeases): SettleBatch {
   const dropClaim = db.prepare('DELETE FROM hf_claims WHERE message = ? AND owner = ? AND token = ?');

@@ -56,6 +56,8 @@ export function batchRunner(options: BatchOptions, handler: BatchHandler): Runne
     batchWaitMs: options.waitMs ?? 0,
     async run(batch, context, finished) {
       const alone = { ...context, invoke: single };
+      // What may kill its process takes nobody with it.
+      if (batch.length === 1 && batch[0]!.suspect) return finished(batch[0]!, await process(batch[0]!, alone));
       const prepared = await Promise.all(batch.map((work) => ready(work, context)));
       const items = prepared.filter((item) => item !== undefined && !item.work.revoked) as readonly Item[];
       // What cannot be handled (expired, undecodable, without id, a duplicate) goes the single way, which says why.

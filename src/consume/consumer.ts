@@ -4,17 +4,18 @@ import { HoldfastError } from '../errors.ts';
 import type { Emitter } from '../events.ts';
 import { checkOptions, durationMs, MAX_TIMER_MS } from '../options.ts';
 import { rateLimit } from '../policy/rate.ts';
-import type { BrokerAdapter, Delivery, Receive, SettleOutcome, Source, Topology } from '../port.ts';
+import type { BrokerAdapter, Delivery, Headers, Receive, SettleOutcome, Source, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
 import { type ConsumerBreaker, consumerBreaker } from './breaker.ts';
 import { createCalls } from './calls.ts';
 import { fifo } from './fifo.ts';
-import { readProgress, retryMarks } from './marks.ts';
+import { retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
 import { orderedSchedule, unorderedSchedule } from './order.ts';
 import type { ProcessContext } from './process.ts';
 import { around, createSettler, type Settler } from './settle.ts';
+import { createSuspects } from './suspects.ts';
 import { type Work, workFor } from './work.ts';
 
 export interface Consumer {
@@ -73,6 +74,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   const { adapter, topology, topic, plan, ordered, emitter } = setup;
   const schedule = ordered ? orderedSchedule(plan.laneWeights) : unorderedSchedule(plan.laneWeights);
   const due = fifo<Work>();
+  const suspects = createSuspects();
   const held = new Map<Delivery, Work>();
   const timers = new Set<NodeJS.Timeout>();
   const rate = rateLimit(plan.ratePerSecond);
@@ -96,6 +98,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   let ended: Promise<Drained> | undefined;
   let firstWaitingAt = 0;
   let wakeTimer: NodeJS.Timeout | undefined;
+  let wakeAt = 0;
   let lastDeliveredAt = performance.now();
   let idle: (() => void) | undefined;
 
@@ -107,7 +110,10 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       for (const delivery of batch) {
         const work = workFor(delivery);
         held.set(delivery, work);
-        schedule.add(work);
+        // In ordered groups a suspect waits with its key.
+        if (ordered || !work.suspect) schedule.add(work);
+        else if (suspects.crowded(work)) sendBack(work, 1_000);
+        else suspects.add(work);
       }
       pump();
     },
@@ -120,6 +126,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       for (const [, work] of lost) work.onRevoked?.();
       schedule.drop((work) => work.revoked);
       due.remove((work) => work.revoked && release(work));
+      suspects.drop((work) => work.revoked && release(work));
       pump();
     },
   };
@@ -147,6 +154,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     breaker,
     closing: closing.signal,
     crashPoint: setup.crashPoint,
+    mark,
     hold,
   };
   const opened: Source = await source;
@@ -165,6 +173,21 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       else if (outcome === 'unknown') counts.unknown += 1;
       return outcome;
     });
+  }
+
+  async function mark(delivery: Delivery, marks: Headers): Promise<SettleOutcome | undefined> {
+    try {
+      const marking = await source;
+      return marking.mark === undefined ? undefined : await marking.mark(delivery, marks);
+    } catch (error) {
+      emitter.emit('error', { during: `mark a message of group "${plan.group}"`, error });
+      return 'unknown';
+    }
+  }
+
+  /** With its attempts as they are. */
+  function sendBack(work: Work, delayMs: number): void {
+    void settler.settle({ kind: 'retry', delivery: work.delivery, delayMs, marks: retryMarks(work, Date.now()) });
   }
 
   function hold(work: Work, delayMs: number): void {
@@ -210,7 +233,9 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
 
   function fill(): void {
     while (!stopping && !paused && running < slots()) {
-      const waitMs = due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
+      const suspectMs = suspects.waitMs(performance.now());
+      if (suspectMs !== undefined && suspectMs > 0) wakeIn(suspectMs);
+      const waitMs = suspectMs === 0 ? untilRate() : due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
       if (waitMs === undefined) return;
       if (waitMs > 0) {
         wakeIn(waitMs);
@@ -230,25 +255,38 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       const fillMs = firstWaitingAt + runner.batchWaitMs - performance.now();
       if (fillMs > 0) return fillMs;
     }
+    return untilRate();
+  }
+
+  function untilRate(): number {
     return rate.waitMs(performance.now());
   }
 
   function wakeIn(ms: number): void {
-    if (wakeTimer !== undefined) return;
+    const at = performance.now() + ms;
+    if (wakeTimer !== undefined && wakeAt <= at) return;
+    clearTimeout(wakeTimer);
+    wakeAt = at;
     wakeTimer = setTimeout(() => {
       wakeTimer = undefined;
       pump();
     }, Math.ceil(ms));
   }
 
+  /** A suspect alone, or what may run together. */
   function take(): Work[] {
+    const first = suspects.next(performance.now());
+    if (first !== undefined) return [first];
     const batch: Work[] = [];
     while (batch.length < runner.batchSize) {
       const work = breaker?.state === 'half-open' ? (schedule.next() ?? due.shift()) : (due.shift() ?? schedule.next());
       if (work === undefined) break;
-      batch.push(work);
+      if (work.suspect) suspects.add(work);
+      else batch.push(work);
     }
-    return batch;
+    if (batch.length > 0) return batch;
+    const suspect = suspects.next(performance.now());
+    return suspect === undefined ? [] : [suspect];
   }
 
   function start(batch: readonly Work[]): void {
@@ -259,6 +297,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       .then(() => {
         for (const work of batch) breaker?.leave(work);
         running -= 1;
+        if (batch[0]!.suspect) suspects.end(batch[0]!, performance.now());
         if (running === 0) idle?.();
         pump();
       });
@@ -298,9 +337,9 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   /** What has failed in this process since its delivery would be forgotten with it: it goes back with its attempts counted. */
   function keepAttempts(): void {
     if (ordered) return;
-    for (const [delivery, work] of held) {
-      if (work.attempts <= readProgress(delivery.message.marks).attempts) continue;
-      void settler.settle({ kind: 'retry', delivery, delayMs: 0, marks: retryMarks(work, Date.now()) });
+    for (const work of held.values()) {
+      // What was counted ahead and not called is counted back.
+      if (work.attempts !== work.counted) sendBack(work, 0);
     }
   }
 

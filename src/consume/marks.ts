@@ -9,10 +9,17 @@ import type { Delivery, Headers } from '../port.ts';
 export interface Progress {
   readonly attempts: number;
   readonly firstFailedAt: number | undefined;
+  /** It was being handled when a process died. */
+  readonly suspect?: boolean;
 }
 
 export function readProgress(marks: Headers): Progress {
   return { attempts: whole(marks.attempts) ?? 0, firstFailedAt: whole(marks['first-failed']) };
+}
+
+/** `begun`: the last of its attempts was counted ahead, by a copy that was still to be handled. */
+export function readSuspicion(marks: Headers): { readonly suspect: boolean; readonly begun: boolean } {
+  return { suspect: marks.suspect === '1', begun: marks.begun === '1' };
 }
 
 function whole(text: string | undefined): number | undefined {
@@ -22,7 +29,16 @@ function whole(text: string | undefined): number | undefined {
 
 /** Marks of a copy that is tried again later. */
 export function retryMarks(progress: Progress, now: number): Headers {
-  return { attempts: String(progress.attempts), 'first-failed': String(progress.firstFailedAt ?? now) };
+  return {
+    attempts: String(progress.attempts),
+    'first-failed': String(progress.firstFailedAt ?? now),
+    ...(progress.suspect === true && { suspect: '1' }),
+  };
+}
+
+/** Marks that count a suspect's next call before it begins. */
+export function begunMarks(progress: Progress, now: number): Headers {
+  return { ...retryMarks({ ...progress, attempts: progress.attempts + 1 }, now), begun: '1' };
 }
 
 /** Why a message is dead, and all that helps to find out what to do about it (G7). */

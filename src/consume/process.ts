@@ -8,6 +8,7 @@ import type { Emitter } from '../events.ts';
 import { identityOf, type Message } from '../message.ts';
 import { wholeMs } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
+import type { Delivery, Headers, SettleOutcome } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import type { ConsumerBreaker } from './breaker.ts';
 import type { Calls } from './calls.ts';
@@ -18,6 +19,7 @@ import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import { deadMarks, readProgress, retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
 import type { Settler } from './settle.ts';
+import { begin, countAhead } from './suspects.ts';
 import type { Work } from './work.ts';
 
 export interface CallContext {
@@ -39,6 +41,8 @@ export interface ProcessContext {
   readonly closing: AbortSignal;
   readonly invoke: (message: Message, context: CallContext) => unknown;
   readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
+  /** Replaces a held delivery's marks on the broker; undefined where it cannot. Never rejects. */
+  mark(delivery: Delivery, marks: Headers): Promise<SettleOutcome | undefined>;
   /** Ordered groups keep a key waiting in memory instead of sending its message round (S22). */
   hold(work: Work, delayMs: number): void;
 }
@@ -78,6 +82,12 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   }
   let payload: unknown;
   try {
+  if (work.suspect) {
+    const begun = await begin(work, context);
+    if (begun === 'exhausted') return dead(work, context, 'crashed', crashedError(work));
+    if (begun === 'uncounted') return retry(work, context, 1_000);
+    if (begun === 'copied') return true;
+  }
     const decoded = decode(context.topic, delivery);
     payload = decoded instanceof Promise ? await decoded : decoded;
   } catch (error) {
@@ -138,6 +148,7 @@ async function once(
   const { plan, topic, calls, emitter } = context;
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
   if (work.revoked || context.closing.aborted) throw lostError(topic.name, plan.group);
+  if (work.suspect) await countAhead(work, context);
   context.breaker?.enter(work);
   const call = calls.begin();
   work.onRevoked = () => call.warn(lostError(topic.name, plan.group));
@@ -192,6 +203,9 @@ async function once(
 
 export const lostError = (topic: string, group: string): HoldfastError =>
   new HoldfastError(
+const crashedError = ({ attempts }: Work): Error =>
+  new Error(`its consumer died while it handled the message, again and again; ${attempts} calls were counted`);
+
     'handler-aborted',
     `Group "${group}" of topic "${topic}" has lost the message: its connection, lease or partition is gone, or its consumer closes. It comes again`,
   );
@@ -255,7 +269,7 @@ async function unspent(work: Work, context: ProcessContext, delayMs: number): Pr
   }
   const { delivery } = work;
   const { marks } = delivery.message;
-  const same = work.attempts === readProgress(marks).attempts;
+  const same = !work.suspect && work.attempts === readProgress(marks).attempts;
   await context.settler.settle({
     kind: 'retry',
     delivery,

@@ -1,5 +1,5 @@
 import type { Delivery } from '../port.ts';
-import { readProgress } from './marks.ts';
+import { readProgress, readSuspicion } from './marks.ts';
 
 /** One delivery on its way through this consumer. */
 export interface Work {
@@ -7,6 +7,12 @@ export interface Work {
   /** Handler calls so far, in this process and (by marks) before. */
   attempts: number;
   firstFailedAt: number | undefined;
+  /** What its marks on the broker say of `attempts`. One more than that, and the next call is counted already (S18). */
+  counted: number;
+  /** Now or once it was being handled when its consumer died: handled alone, each call counted before it begins. */
+  readonly suspect: boolean;
+  /** A copy of it, which counts its next call, comes round. */
+  copied: boolean;
   /** Its source has lost it: whatever comes of it settles nothing. */
   revoked: boolean;
   /** Its handler has returned. */
@@ -16,6 +22,19 @@ export interface Work {
 }
 
 export function workFor(delivery: Delivery): Work {
-  const { attempts, firstFailedAt } = readProgress(delivery.message.marks);
-  return { delivery, attempts, firstFailedAt, revoked: false, handled: false, onRevoked: undefined };
+  const { attempts: counted, firstFailedAt } = readProgress(delivery.message.marks);
+  const { suspect, begun } = readSuspicion(delivery.message.marks);
+  // Whoever counted it ahead has died since: the call may have taken place.
+  const ahead = begun && !delivery.suspect && counted > 0;
+  return {
+    delivery,
+    attempts: ahead ? counted - 1 : counted,
+    firstFailedAt,
+    counted,
+    suspect: suspect || delivery.suspect,
+    copied: false,
+    revoked: false,
+    handled: false,
+    onRevoked: undefined,
+  };
 }

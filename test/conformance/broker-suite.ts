@@ -3,6 +3,7 @@ import { breakerCases } from './breaker-cases.ts';
 import { capabilityCases } from './capability-cases.ts';
 import { closeCases } from './close-cases.ts';
 import { consumeCases } from './consume-cases.ts';
+import { crashLoopCases } from './crash-loop-cases.ts';
 import { deadLetterCases } from './dead-letter-cases.ts';
 import { deadlineCases } from './deadline-cases.ts';
 import { deathCases } from './death-cases.ts';
@@ -40,6 +41,7 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
   // Those that wait longest come first, so that a runner that overlaps cases has something to do meanwhile.
   const families = [
     restartCases,
+    crashLoopCases,
     deathCases,
     orderCases,
     capabilityCases,

@@ -40,7 +40,9 @@ export function observed(adapter: BrokerAdapter): { readonly adapter: BrokerAdap
         receive.revoked(epoch);
       },
     });
+    const mark = source.mark?.bind(source);
     return {
+      ...(mark !== undefined && { mark }),
       settle(batch: Parameters<typeof source.settle>[0]) {
         // From here on the adapter may deliver the next: what it does before the answer must not look like one too many.
         for (const { delivery } of batch) forget(delivery);

@@ -28,17 +28,20 @@ export interface HandlerScript {
   readonly holdFrom?: number;
   /** Fails while the attempt is at most this. */
   readonly failUntil?: number;
+  /** The process is killed by its first call for this message. */
+  readonly dieOn?: number;
   /** Takes up to this long, at random. */
   readonly upToMs?: number;
 }
 
 /** Calls `started` before, and `handled` as the last thing before it returns. */
 export function scriptedHandler(
-  { holdFrom, failUntil, upToMs }: HandlerScript,
+  { holdFrom, failUntil, dieOn, upToMs }: HandlerScript,
   note: (what: 'started' | 'handled', message: Parameters<Handler<Order, undefined>>[0]) => void,
 ): Handler<Order, undefined> {
   return async (message) => {
     note('started', message);
+    if (message.payload.n === dieOn) process.kill(process.pid, 'SIGKILL');
     if (holdFrom !== undefined && message.payload.n >= holdFrom) await new Promise<never>(() => undefined);
     if (upToMs !== undefined) await sleep(Math.random() * upToMs);
     if (failUntil !== undefined && message.attempt <= failUntil) throw new Error('fails as scripted');
