@@ -1,17 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, it } from 'vitest';
+import { describe, it } from 'vitest';
 import type { Client } from '../../src/client.ts';
 import { connect } from '../../src/connect.ts';
 import { isHoldfastError, type PublishFailure } from '../../src/errors.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { defineTopic, type Topic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
-import type { Kind } from '../fleet/index.ts';
-import { type Proxied, startProxied } from '../fleet/proxied.ts';
 import type { FaultProxy } from '../fleet/proxy.ts';
+import type { TrapFleet } from './traps-fleet.ts';
 
 export interface PublishTraps {
-  readonly kind: Kind;
+  readonly fleet: TrapFleet;
   /** As users have it. */
   readonly usual: (url: string) => BrokerAdapter;
   /** Notices silence within about a second. */
@@ -40,15 +39,8 @@ const slowing: Readonly<Record<string, Apply>> = {
 type Outcome = 'confirmed' | PublishFailure | 'hung' | `not ours: ${string}`;
 
 /** What becomes of publishes under each fault of the network (S11, G2), through the public client, on a real broker. */
-export function publishTraps({ kind, usual, alert, storedOnce }: PublishTraps): void {
-  describe.concurrent(`${kind}: publishing over a network that fails`, () => {
-    let fleet: Proxied;
-    let taken = 0;
-    beforeAll(async () => {
-      fleet = await startProxied(kind, Object.keys(losing).length + Object.keys(slowing).length + 1);
-    }, 180_000);
-    afterAll(() => fleet.stop());
-
+export function publishTraps({ fleet, usual, alert, storedOnce }: PublishTraps): void {
+  describe.concurrent(`${fleet.kind}: publishing over a network that fails`, () => {
     for (const [name, apply] of Object.entries(losing)) {
       it(`${name}: every publish ends by its deadline, none that was confirmed is lost, recovers by itself`, async ({
         expect,
@@ -78,6 +70,7 @@ export function publishTraps({ kind, usual, alert, storedOnce }: PublishTraps): 
       expect,
     }) => {
       await using scene = await open(alert);
+      const before = scene.proxy.connections().swallowed;
       let sends = 0;
       scene.proxy.swallow((sent) => {
         if (!sent.includes('the lost confirm')) return false;
@@ -86,17 +79,17 @@ export function publishTraps({ kind, usual, alert, storedOnce }: PublishTraps): 
       });
       const receipt = await scene.client.publish(scene.topic, 'the lost confirm', { id: 'lost', timeoutMs: 20_000 });
       expect(receipt).toMatchObject({ id: 'lost', outcome: 'confirmed' });
-      expect(scene.proxy.connections().swallowed).toBe(1);
+      expect(scene.proxy.connections().swallowed - before).toBe(1);
       expect(sends).toBeGreaterThan(1);
       const seen = await scene.readBack(['lost', await scene.recovered(5_000)]);
       if (storedOnce) expect(seen.get('lost')).toBe(1);
     });
 
     async function open(adapter: (url: string) => BrokerAdapter): Promise<Scene> {
-      const proxy = fleet.proxies[taken++]!;
+      const proxy = fleet.takeProxy();
       const topic = defineTopic<string>(`trap-${randomUUID()}`, { groups: { g: {} } });
       const client = await connect({ adapter: adapter(proxy.url) });
-      return sceneOf(client, topic, proxy, () => connect({ adapter: usual(fleet.server.url) }));
+      return sceneOf(client, topic, proxy, fleet, usual);
     }
   });
 }
@@ -118,7 +111,13 @@ interface Scene extends AsyncDisposable {
   readBack(ids: readonly string[]): Promise<ReadonlyMap<string, number>>;
 }
 
-function sceneOf(client: Client, topic: Topic<string>, proxy: FaultProxy, healthy: () => Promise<Client>): Scene {
+function sceneOf(
+  client: Client,
+  topic: Topic<string>,
+  proxy: FaultProxy,
+  fleet: TrapFleet,
+  usual: PublishTraps['usual'],
+): Scene {
   return {
     client,
     topic,
@@ -150,7 +149,7 @@ function sceneOf(client: Client, topic: Topic<string>, proxy: FaultProxy, health
     },
     async readBack(ids) {
       const seen = new Map<string, number>();
-      await using reader = await healthy();
+      await using reader = await connect({ adapter: usual(fleet.server().url) });
       await reader.consume(topic, { group: 'g' }, ({ id }) => void seen.set(id, (seen.get(id) ?? 0) + 1));
       const missing = () => ids.filter((id) => !seen.has(id));
       await until(`all ${ids.length} confirmed are read`, () => missing().length === 0).catch((error: Error) => {
@@ -162,6 +161,7 @@ function sceneOf(client: Client, topic: Topic<string>, proxy: FaultProxy, health
     async [Symbol.asyncDispose]() {
       proxy.heal();
       await client.close({ drainMs: 0 });
+      fleet.giveBack(proxy);
     },
   };
 }

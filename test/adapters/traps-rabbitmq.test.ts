@@ -1,9 +1,28 @@
 import { rabbitmq } from '../../adapters/rabbitmq/index.ts';
+import type { BrokerAdapter } from '../../src/port.ts';
+import { consumeTraps } from './traps-consume.ts';
+import { trapFleet } from './traps-fleet.ts';
 import { publishTraps } from './traps-publish.ts';
+import { rotationTrap } from './traps-rotation.ts';
 
-publishTraps({
-  kind: 'rabbitmq',
-  usual: (url) => rabbitmq({ url }),
-  alert: (url) => rabbitmq({ url, heartbeatSeconds: 1, connectTimeoutMs: 1_000 }),
-  storedOnce: false,
+const fleet = trapFleet('rabbitmq');
+const usual = (url: string): BrokerAdapter => rabbitmq({ url });
+const alert = (url: string): BrokerAdapter => rabbitmq({ url, heartbeatSeconds: 1, connectTimeoutMs: 1_000 });
+
+publishTraps({ fleet, usual, alert, storedOnce: false });
+consumeTraps({ fleet, usual, alert });
+rotationTrap({
+  fleet,
+  login: (url, username, password) => rabbitmq({ url, username, password }),
+  async setPassword(username, password) {
+    await put(`/users/${username}`, { password, tags: '' });
+    await put(`/permissions/%2F/${username}`, { configure: '.*', write: '.*', read: '.*' });
+  },
 });
+
+async function put(path: string, body: object): Promise<void> {
+  const { origin, username, password } = new URL(fleet.server().managementUrl!);
+  const headers = { authorization: `Basic ${btoa(`${username}:${password}`)}` };
+  const response = await fetch(`${origin}/api${path}`, { method: 'PUT', headers, body: JSON.stringify(body) });
+  if (!response.ok) throw new Error(`PUT ${path}: ${response.status}`);
+}

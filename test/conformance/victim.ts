@@ -12,6 +12,8 @@ import { until } from './until.ts';
 /** A client that can die: a process of its own where the broker can be shared, else a client that crashes. */
 export interface Victim {
   readonly name: string;
+  /** Of its process, where it has one of its own. */
+  readonly pid: number | undefined;
   /** Calls of its handlers that began. */
   readonly started: Ledger;
   /** Calls of its handlers that ended well. */
@@ -39,7 +41,11 @@ export async function makeVictim(suite: BrokerSuiteOptions, name: string): Promi
 
 const confirmOf = (id: string, by: string): Handling => ({ id, n: 0, key: undefined, attempt: 0, by, at: nowMicros() });
 
-async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, name: string): Promise<Victim> {
+/** A client in a process of its own. */
+export async function childProcess(
+  { child: setup, name: suite }: Pick<BrokerSuiteOptions, 'child' | 'name'>,
+  name: string,
+): Promise<Victim> {
   if (setup === undefined) throw new TypeError(`brokerSuite "${suite}" needs "child": its adapter says multiProcess`);
   // Beside this file: sources here, JavaScript in the published package.
   const runsSources = import.meta.url.endsWith('.ts');
@@ -76,6 +82,7 @@ async function childProcess({ child: setup, name: suite }: BrokerSuiteOptions, n
   await hear('ready');
   return {
     name,
+    pid: child.pid,
     said,
     started,
     handled,
@@ -111,6 +118,7 @@ async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptio
   let dead = false;
   return {
     name,
+    pid: undefined,
     said: [],
     started,
     handled,
