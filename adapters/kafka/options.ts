@@ -17,7 +17,7 @@ export interface KafkaOptions {
   readonly minInsync?: number;
   /** Longest wait for one connection attempt. @default 10_000 */
   readonly connectTimeoutMs?: number;
-  /** Longest wait for one reply, at least 1_000. An unanswered publish holds back its partition up to twice as long. @default 10_000 */
+  /** Longest wait for one reply, at least 1_000; afterwards the connection counts as dead and is replaced. An unanswered publish holds back its partition up to twice as long. @default 10_000 */
   readonly requestTimeoutMs?: number;
   /** Without a heartbeat for this long a consumer counts as dead. Handlers may run longer. @default 30_000 */
   readonly sessionTimeoutMs?: number;
