@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { DedupeStore } from '../../src/port.ts';
 import { checkDedupeOptions, type PostgresDedupeOptions } from './dedupe-options.ts';
-import { sqlState } from './errors.ts';
+import { isConnectionLoss, sqlState } from './errors.ts';
 import { createSchema } from './migrate.ts';
 import { type Names, namesOf } from './names.ts';
 import type { PgResult } from './pool.ts';
@@ -10,6 +10,7 @@ import { inTransaction } from './transaction.ts';
 /** A sweep takes more than was claimed since the last one, so that the table holds one window and little more. */
 const SWEEP_EVERY = 200;
 const SWEEP_MOST = 500;
+/** What has been tried so often in vain is the caller's to hear of. */
 const TRIES = 5;
 
 /**
@@ -22,20 +23,28 @@ const TRIES = 5;
 export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
   /** Creates the table. Idempotent, and safe when several processes run it at once. */
   migrate(): Promise<void>;
+  /** Until then an idle connection of the pool that breaks does not end the process. The pool stays open. */
+  close(): Promise<void>;
 } {
   const { pool, schema, prefix, windowMs, claimMs } = checkDedupeOptions(options);
   const names = namesOf(schema, prefix);
   const statements = statementsOf(names);
   let untilSweep = 1;
+  const ignore = (): void => undefined; // The pool replaces what broke, and whoever uses it next hears of an outage.
+  pool.on?.('error', ignore);
 
-  /** Above READ COMMITTED, which a database may have for its default, whoever comes second is refused: once more, then. */
+  /**
+   * Above READ COMMITTED, which a database may have for its default, whoever comes second is refused: once more, then. So
+   * where the connection was lost, for each statement may be done twice under one token.
+   */
   async function query<Row>(statement: string, values: unknown[]): Promise<PgResult<Row>> {
     for (let tries = 1; ; tries += 1) {
       try {
         return await pool.query<Row>(statement, values);
       } catch (error) {
         const code = sqlState(error);
-        if ((code !== '40001' && code !== '40P01') || tries === TRIES) throw explained(error, names);
+        const again = code === '40001' || code === '40P01' || isConnectionLoss(error);
+        if (!again || tries === TRIES) throw explained(error, names);
       }
     }
   }
@@ -69,6 +78,9 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
         await createSchema(tx, names);
         for (const statement of tableOf(names)) await tx.query(statement);
       }),
+    async close() {
+      pool.removeListener?.('error', ignore);
+    },
   };
 }
 
@@ -82,7 +94,7 @@ function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | '
       WITH claimed AS (
         INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, false, ${after('$3')})
         ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = false, until = excluded.until
-          WHERE held.until <= clock_timestamp()
+          WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)
         RETURNING 1
       )
       SELECT CASE
@@ -93,7 +105,7 @@ function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | '
     commit: `
       INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, true, ${after('$3')})
       ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = true, until = excluded.until
-        WHERE NOT held.done AND held.token = excluded.token OR held.until <= clock_timestamp()`,
+        WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)`,
     release: `DELETE FROM ${dedupe} WHERE key = $1 AND token = $2 AND NOT done`,
     sweep: `
       DELETE FROM ${dedupe} WHERE key IN (

@@ -46,7 +46,7 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
     return link;
   }
 
-  async function use<T>(work: (caller: RedisCaller) => Promise<T>): Promise<T> {
+  async function use(work: (caller: RedisCaller) => Promise<unknown>): Promise<unknown> {
     if (closed) throw notConnected();
     if (client !== undefined) return await work(client);
     opening ??= open().catch((error: unknown) => {
@@ -58,12 +58,11 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
     return await link.use((live) => work(live as RedisCaller));
   }
 
-  /** For what may be done twice: the effect is made, so it is worth more than one try. */
-  async function insist(work: (caller: RedisCaller) => Promise<unknown>): Promise<void> {
+  /** Each call may be done twice under one token, so a lost reply is worth another try. */
+  async function insist(work: (caller: RedisCaller) => Promise<unknown>): Promise<unknown> {
     for (let tries = 1; ; tries += 1) {
       try {
-        await use(work);
-        return;
+        return await use(work);
       } catch (error) {
         if (tries === TRIES || closed || !isTransient(error)) throw error;
       }
@@ -75,12 +74,16 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
   return {
     async claim(key) {
       const token = randomUUID();
-      const held = await use((caller) => caller.call('SET', nameOf(key), token, 'NX', 'GET', 'PX', claimMs));
-      if (held === null) return { state: 'new', token };
+      const held = await insist((caller) => caller.call('SET', nameOf(key), token, 'NX', 'GET', 'PX', claimMs));
+      if (held === null || String(held) === token) return { state: 'new', token };
       return { state: String(held) === DONE ? 'done' : 'busy' };
     },
-    commit: (key, token) => insist((caller) => caller.call('EVAL', commitScript, 1, nameOf(key), token, windowMs)),
-    release: (key, token) => insist((caller) => caller.call('EVAL', releaseScript, 1, nameOf(key), token)),
+    async commit(key, token) {
+      await insist((caller) => caller.call('EVAL', commitScript, 1, nameOf(key), token, windowMs));
+    },
+    async release(key, token) {
+      await insist((caller) => caller.call('EVAL', releaseScript, 1, nameOf(key), token));
+    },
     async close() {
       closed = true;
       const link = await opening?.catch(() => undefined);

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { postgresDedupe } from '../../adapters/postgres/index.ts';
 import { type DedupeLimits, type DedupeUnderTest, dedupeStoreSuite } from '../conformance/index.ts';
 import { urlOf } from './conformance-fixture.ts';
+import { benchOf } from './redis-harness.ts';
 
 const pool = new pg.Pool({ connectionString: urlOf('postgres'), max: 8 });
 afterAll(() => pool.end());
@@ -26,6 +27,8 @@ describe('postgres dedupe', () => {
         return Number(rows[0]!.count);
       },
       async close() {
+        await store.close();
+        await other.close();
         await pool.query(`DROP SCHEMA "${schema}" CASCADE`);
       },
     };
@@ -45,6 +48,32 @@ describe('postgres dedupe', () => {
       await strict.end();
       await close();
     }
+  });
+
+  it('claims and commits on a new connection when the first reply was lost, and outlives idle ones that break', async () => {
+    const bench = benchOf(() => urlOf('postgres'));
+    const proxy = await bench.proxy();
+    const url = new URL(urlOf('postgres'));
+    url.port = new URL(proxy.url).port;
+    const shaky = new pg.Pool({ connectionString: url.href, max: 1 });
+    const { store, other, schema, close } = await inPostgres({});
+    const far = postgresDedupe({ pool: shaky, schema, prefix: 'my_' });
+    await far.claim('another');
+    proxy.cutNextReply();
+    const claim = await far.claim('m');
+    if (claim.state !== 'new') throw new Error('its own claim kept it out');
+    expect(await store.claim('m')).toEqual({ state: 'busy' });
+    proxy.cutNextReply();
+    await far.commit('m', claim.token);
+    expect(await other.claim('m')).toEqual({ state: 'done' });
+    proxy.shut();
+    await expect(far.claim('m')).rejects.toThrow();
+    proxy.open();
+    expect(await far.claim('m')).toEqual({ state: 'done' });
+    await shaky.end();
+    await far.close();
+    await bench.close();
+    await close();
   });
 
   it('finds what has run out by an index', async () => {
