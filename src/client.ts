@@ -10,7 +10,7 @@ import {
   startConsumer,
 } from './consume/consumer.ts';
 import { eachRunner } from './consume/each.ts';
-import { warnOfInbox } from './consume/fit.ts';
+import { checkPatience, warnOfInbox } from './consume/fit.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
 import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
 import { createTopologies, type Limit } from './declare.ts';
@@ -171,6 +171,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     const plan = consumePlan(options, extra);
     const { topology, ordered } = await topologies.declareGroup(topic, plan.group, options.order, plan.from);
     assertOpen();
+    if (ordered) checkPatience(topic.name, plan, adapter);
     warnOfInbox(topic.name, plan, emitter);
     const started = begin({ adapter, topology, topic, plan, ordered, emitter, crashPoint }, runner);
     starting.add(started);

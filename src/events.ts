@@ -59,6 +59,8 @@ export interface Events {
   readonly dropped: { readonly topic: string; readonly group: string; readonly id: string; readonly reason: 'expired' };
   /** Not handled again: inbox or dedupe knew it. */
   readonly duplicate: { readonly topic: string; readonly group: string; readonly id: string };
+  /** In an ordered group, a shard stands still: `count` messages wait in memory behind keys that are being retried (S22). */
+  readonly held: { readonly topic: string; readonly group: string; readonly shard: number; readonly count: number };
   /** Settlements that did not take effect; the messages may come again. */
   readonly unsettled: {
     readonly topic: string;

@@ -40,6 +40,8 @@ async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks']
   const name = `consume ${consumer.topic} as ${consumer.group}`;
   const heldBy = consumer.heldBy();
   if (heldBy !== undefined) return { name, ok: false, detail: `held by its breaker: ${heldBy}` };
+  const heldShards = consumer.heldShards();
+  if (heldShards !== undefined) return { name, ok: true, detail: heldShards };
   const stalledMs = consumer.stalledMs();
   if (stalledMs === undefined || stalledMs < Math.max(30_000, consumer.timeoutMs)) return { name, ok: true };
   const ready = await consumer.ready().catch(() => undefined);

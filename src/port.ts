@@ -218,6 +218,8 @@ export interface Capabilities {
   readonly unroutable: boolean;
   /** Deliveries are leased and need `extend`. */
   readonly leases: boolean;
+  /** The broker takes back a delivery that is unsettled for this long. @default it does not */
+  readonly consumerTimeoutMs?: number;
   /** Fields of `Backlog` that are numbers. */
   readonly backlog: readonly ('ready' | 'inFlight' | 'delayed' | 'dead' | 'oldestAgeMs')[];
   /** Partitions of a topic that does not say. */

@@ -29,6 +29,7 @@ const CAPABILITIES: Capabilities = {
   history: false,
   unroutable: true,
   leases: false,
+  consumerTimeoutMs: 1_800_000,
   backlog: ['ready', 'delayed', 'dead'],
   defaultPartitions: 1,
   maxBodyBytes: MAX_BODY_BYTES,
@@ -54,8 +55,11 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
   const management = managementApi(settings);
   const scanning = new Set<string>();
   const sources = new Set<Source>();
-  const capabilities: Capabilities =
-    management === undefined ? CAPABILITIES : { ...CAPABILITIES, backlog: [...CAPABILITIES.backlog, 'inFlight'] };
+  const capabilities: Capabilities = {
+    ...CAPABILITIES,
+    consumerTimeoutMs: settings.consumerTimeoutMs,
+    backlog: management === undefined ? CAPABILITIES.backlog : [...CAPABILITIES.backlog, 'inFlight'],
+  };
   let session: Session | undefined;
   let epochs = 0;
 

@@ -13,6 +13,8 @@ export interface RabbitmqOptions {
   readonly heartbeatSeconds?: number;
   /** Longest time for one node to answer, in milliseconds. @default 10_000 */
   readonly connectTimeoutMs?: number;
+  /** The servers' `consumer_timeout`, where it is not RabbitMQ's default of 30 minutes. Limits the retries of ordered groups. @default 1_800_000 */
+  readonly consumerTimeoutMs?: number;
   /** HTTP API of the management plugin (`http://user:password@host:15672`): adds `inFlight` to backlogs, and checks bindings with `declare: 'verify'`. */
   readonly management?: { readonly url: string };
   /** Node's TLS options for `amqps://`: `ca`, `cert`, `key`, `servername` … */
@@ -35,6 +37,7 @@ export interface Settings {
   readonly vhost: string;
   readonly heartbeatSeconds: number;
   readonly connectTimeoutMs: number;
+  readonly consumerTimeoutMs: number;
   readonly management: { readonly origin: string; readonly authorization: string } | undefined;
   readonly tls: ConnectionOptions;
 }
@@ -46,6 +49,7 @@ const KEYS = [
   'vhost',
   'heartbeatSeconds',
   'connectTimeoutMs',
+  'consumerTimeoutMs',
   'management',
   'tls',
 ] as const;
@@ -78,6 +82,7 @@ export function readOptions(options: RabbitmqOptions): Settings {
     vhost: nodes[0]!.vhost,
     heartbeatSeconds: readNumber('heartbeatSeconds', options.heartbeatSeconds ?? 15, 3600),
     connectTimeoutMs: readNumber('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 600_000),
+    consumerTimeoutMs: readNumber('consumerTimeoutMs', options.consumerTimeoutMs ?? 1_800_000, Number.MAX_SAFE_INTEGER),
     management: options.management === undefined ? undefined : readManagement(options.management),
     tls: options.tls ?? {},
   };

@@ -37,7 +37,7 @@ async function run(args: readonly string[]): Promise<number> {
     if (openStore === undefined) throw noStore(environment.name);
     const store = await openStore();
     try {
-        await relayUntil(stopped, createRelay({ ...environment.settings.relay, client, outbox: store.outbox }), client, {
+      await relayUntil(stopped, createRelay({ ...environment.settings.relay, client, outbox: store.outbox }), client, {
         environment: environment.name,
         config: path,
         pid: process.pid,

@@ -105,7 +105,8 @@ function again(
 async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
   const { topic, plan, stablePositions } = context;
   const { message } = work.delivery;
-  const identity = identityOf(message) ?? (stablePositions ? `at:${work.delivery.position}` : undefined);
+  const identity =
+    identityOf(message) ?? (stablePositions ? identityOf({ ...message, id: work.delivery.position }) : undefined);
   if (identity === undefined && (plan.inbox !== undefined || plan.dedupe !== undefined)) return undefined;
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
   try {

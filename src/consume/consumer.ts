@@ -10,6 +10,7 @@ import { within } from '../within.ts';
 import { type ConsumerBreaker, consumerBreaker } from './breaker.ts';
 import { createCalls } from './calls.ts';
 import { fifo } from './fifo.ts';
+import { heldKeys } from './held.ts';
 import { retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
 import { orderedSchedule, unorderedSchedule } from './order.ts';
@@ -40,6 +41,8 @@ export interface ConsumerInternals extends Consumer {
   readonly timeoutMs: number;
   /** Why its breaker holds it; undefined while it does not. */
   heldBy(): string | undefined;
+  /** Which shards stand still behind keys that are being retried; undefined if none does. */
+  heldShards(): string | undefined;
   /** Messages of the group that wait on the broker, if it can tell. */
   ready(): Promise<number | undefined>;
 }
@@ -73,6 +76,11 @@ const GRACE_MS = 5_000;
 export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promise<ConsumerInternals> {
   const { adapter, topology, topic, plan, ordered, emitter } = setup;
   const schedule = ordered ? orderedSchedule(plan.laneWeights) : unorderedSchedule(plan.laneWeights);
+  const wanted = plan.prefetch ?? Math.max(plan.concurrency * 2 * runner.batchSize, ordered ? 100 : 32);
+  const prefetch = ordered ? Math.min(wanted, plan.heldMax ?? wanted) : wanted;
+  const heldBack = heldKeys(prefetch, schedule, (full) =>
+    emitter.emit('held', { topic: topic.name, group: plan.group, ...full }),
+  );
   const due = fifo<Work>();
   const suspects = createSuspects();
   const held = new Map<Delivery, Work>();
@@ -115,6 +123,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
         else if (suspects.crowded(work)) sendBack(work, 1_000);
         else suspects.add(work);
       }
+      heldBack.look();
       pump();
     },
     revoked(epoch) {
@@ -127,6 +136,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       schedule.drop((work) => work.revoked);
       due.remove((work) => work.revoked && release(work));
       suspects.drop((work) => work.revoked && release(work));
+      heldBack.look();
       pump();
     },
   };
@@ -136,7 +146,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       topology,
       group: plan.group,
       ordered,
-      prefetch: plan.prefetch ?? Math.max(plan.concurrency * 2 * runner.batchSize, ordered ? 100 : 32),
+      prefetch,
       leaseMs: plan.leaseMs,
       handlerTimeoutMs: plan.timeoutMs,
     },
@@ -194,6 +204,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     const timer = setTimeout(
       () => {
         timers.delete(timer);
+        heldBack.remove(work);
         if (work.revoked) release(work);
         else due.push(work);
         pump();
@@ -201,6 +212,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       Math.min(delayMs, MAX_TIMER_MS),
     );
     timers.add(timer);
+    heldBack.add(work);
   }
 
   function release(work: Work): boolean {
@@ -352,6 +364,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     group: plan.group,
     timeoutMs: plan.timeoutMs,
     heldBy: () => (breaker === undefined || breaker.state === 'closed' ? undefined : breaker.why),
+    heldShards: () => heldBack.detail,
     ready: async () => (await adapter.backlog(topology, plan.group)).ready,
     pause() {
       paused = true;
@@ -368,7 +381,11 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       return ended;
     },
     stalledMs: () =>
-      paused || stopping || running > 0 || (breaker !== undefined && breaker.state !== 'closed')
+      paused ||
+      stopping ||
+      running > 0 ||
+      heldBack.detail !== undefined ||
+      (breaker !== undefined && breaker.state !== 'closed')
         ? undefined
         : performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt),
   };

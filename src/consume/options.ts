@@ -26,6 +26,11 @@ export interface ConsumeOptions<Tx = undefined> {
   readonly concurrency?: number;
   /** Deliveries held unsettled, per lane and shard; bounds memory and priority inversion (G6). @default twice the concurrency, at least 32 (ordered: 100) */
   readonly prefetch?: number;
+  /**
+   * Ordered groups: most messages per lane and shard that wait in memory behind a key that is being retried, that key's
+   * own included. Then the shard stands still (event `held`, and `health()` says so). Limits `prefetch`. @default prefetch
+   */
+  readonly heldMax?: number;
   /** @default 2 immediate retries, then after 5 s, 1 min and 10 min */
   readonly retry?: RetryOptions;
   /** One handler call's deadline; then its signal aborts and the attempt has failed. @default 60_000 */
@@ -52,6 +57,7 @@ export interface ConsumePlan {
   readonly group: string;
   readonly concurrency: number;
   readonly prefetch: number | undefined;
+  readonly heldMax: number | undefined;
   readonly retry: RetryPlan;
   readonly timeoutMs: number;
   readonly inbox: Inbox<unknown> | undefined;
@@ -78,6 +84,7 @@ const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
   order: oneOf('none', 'key'),
   concurrency: count(1, 10_000),
   prefetch: count(1, 10_000),
+  heldMax: count(1, 10_000),
   retry: object,
   timeoutMs: positiveMs,
   inbox: isInbox,
@@ -104,6 +111,7 @@ export function consumePlan(
     group: options.group,
     concurrency: options.concurrency ?? 10,
     prefetch: options.prefetch,
+    heldMax: options.heldMax,
     retry: retryPlan(options.retry),
     timeoutMs: options.timeoutMs ?? 60_000,
     inbox: options.inbox,

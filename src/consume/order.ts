@@ -12,6 +12,8 @@ export interface Schedule {
   next(): Work | undefined;
   /** The key's next message may be handled. */
   free(work: Work): void;
+  /** How many wait for this one's key; 0 where there is no order. */
+  behind(work: Work): number;
   /** Forgets what waits and matches, as after a revocation. */
   drop(matches: (work: Work) => boolean): void;
 }
@@ -33,6 +35,7 @@ export function unorderedSchedule(weights: LaneWeights): Schedule {
       return lane === undefined ? undefined : lanes[lane].shift();
     },
     free: () => undefined,
+    behind: () => 0,
     drop(matches) {
       for (const lane of Object.values(lanes)) lane.remove(matches);
     },
@@ -96,6 +99,7 @@ export function orderedSchedule(weights: LaneWeights): Schedule {
       if (chain.waiting.size > 0) ready[chain.lane].push(name);
       else chains.delete(name);
     },
+    behind: (work) => chains.get(nameOf(work))?.waiting.size ?? 0,
     drop(matches) {
       for (const chain of chains.values()) {
         const before = chain.waiting.size;

@@ -11,7 +11,7 @@ import { withRetries } from '../policy/retry.ts';
 import type { Delivery, Headers, SettleOutcome } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import type { ConsumerBreaker } from './breaker.ts';
-import type { Calls } from './calls.ts';
+import { type Calls, HandlerContext } from './calls.ts';
 import { type Decision, decide } from './decide.ts';
 import { decode, messageFor } from './decode.ts';
 import { claimOf, dedupeName } from './dedupe.ts';
@@ -71,7 +71,9 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   const { delivery } = work;
   if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now())
     return expired(work, context);
-  const identity = identityOf(delivery.message) ?? (context.stablePositions ? `at:${delivery.position}` : undefined);
+  const identity =
+    identityOf(delivery.message) ??
+    (context.stablePositions ? identityOf({ ...delivery.message, id: delivery.position }) : undefined);
   if (identity === undefined && (context.plan.inbox !== undefined || context.plan.dedupe !== undefined)) {
     return dead(
       work,
@@ -80,14 +82,14 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
       new Error('the message carries no id, so inbox and dedupe cannot tell it from others'),
     );
   }
-  let payload: unknown;
-  try {
   if (work.suspect) {
     const begun = await begin(work, context);
     if (begun === 'exhausted') return dead(work, context, 'crashed', crashedError(work));
     if (begun === 'uncounted') return retry(work, context, 1_000);
     if (begun === 'copied') return true;
   }
+  let payload: unknown;
+  try {
     const decoded = decode(context.topic, delivery);
     payload = decoded instanceof Promise ? await decoded : decoded;
   } catch (error) {
@@ -146,9 +148,9 @@ async function once(
   context: ProcessContext,
 ): Promise<void> {
   const { plan, topic, calls, emitter } = context;
+  if (work.suspect) await countAhead(work, context);
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
   if (work.revoked || context.closing.aborted) throw lostError(topic.name, plan.group);
-  if (work.suspect) await countAhead(work, context);
   context.breaker?.enter(work);
   const call = calls.begin();
   work.onRevoked = () => call.warn(lostError(topic.name, plan.group));
@@ -156,13 +158,7 @@ async function once(
   work.attempts += 1;
   const attempt = work.attempts;
   const message = messageFor(topic, work.delivery, payload, attempt);
-  const invoke = (tx: unknown): unknown =>
-    context.invoke(message, {
-      tx,
-      get signal() {
-        return call.signal;
-      },
-    });
+  const invoke = (tx: unknown): unknown => context.invoke(message, new HandlerContext(tx, call));
   try {
     const fresh =
       plan.inbox === undefined
@@ -203,12 +199,12 @@ async function once(
 
 export const lostError = (topic: string, group: string): HoldfastError =>
   new HoldfastError(
-const crashedError = ({ attempts }: Work): Error =>
-  new Error(`its consumer died while it handled the message, again and again; ${attempts} calls were counted`);
-
     'handler-aborted',
     `Group "${group}" of topic "${topic}" has lost the message: its connection, lease or partition is gone, or its consumer closes. It comes again`,
   );
+
+const crashedError = ({ attempts }: Work): Error =>
+  new Error(`its consumer died while it handled the message, again and again; ${attempts} calls were counted`);
 
 async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {
   const { topic, plan, emitter } = context;

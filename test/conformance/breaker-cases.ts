@@ -43,7 +43,7 @@ export function breakerCases(suite: Suite): void {
     const { handled } = await world.consume(
       client,
       topic,
-      { ...quick('g', 50), breaker: { failures: 3, resetMs: 200 } },
+      { ...quick('g', 10), breaker: { failures: 3, resetMs: 200 } },
       ({ payload }) => {
         if (payload.n === 20) down = opened < 3;
         if (down) throw new Error('the database is away');

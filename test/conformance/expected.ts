@@ -64,6 +64,7 @@ export const expected: Readonly<Record<'memory' | 'sqlite' | 'rabbitmq' | 'redis
     history: false,
     unroutable: true,
     leases: false,
+    consumerTimeoutMs: 1_800_000,
     backlog: ['ready', 'delayed', 'dead'],
     defaultPartitions: 1,
     maxBodyBytes: 16 * MIB,
