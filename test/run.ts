@@ -75,6 +75,8 @@ async function runVitest(servers: NodeJS.ProcessEnv): Promise<typeof totals> {
     `test/adapters/${name}.test.ts`,
     `test/adapters/${name}-*.test.ts`,
     `test/adapters/conformance-${name}.test.ts`,
+    `test/adapters/traps-${name}.test.ts`,
+    `test/adapters/traps-${name}-*.test.ts`,
   ]);
   if (left.length > 0) {
     exclude.push('test/fleet/**');
