@@ -38,8 +38,8 @@ export interface ConsumerBreaker {
   readonly state: BreakerState;
   /** What holds the consumer, for people. */
   readonly why: string;
-  /** Until it probes; 0 unless open. */
-  readonly waitMs: number;
+  /** While it is half-open: how much longer only what has not failed here may probe. */
+  readonly freshMs: number;
   /** A call for this message (and those batched with it) begins, or NotEntered is thrown. In a half-open breaker the first becomes the probe. */
   enter(work: Work, batched?: readonly Work[]): void;
   succeeded(work: Work): void;
@@ -70,6 +70,8 @@ export function consumerBreaker(
   const windowed = options.errorPercent ?? options.minCalls ?? options.windowMs;
   const failures = options.failures ?? (windowed === undefined ? 10 : Number.POSITIVE_INFINITY);
   const share = windowed === undefined ? undefined : failingShare(options);
+  // Time to fetch something: else one that always fails, being here, could be the probe for ever.
+  const freshMs = Math.min(1_000, resetMs);
   const entered = new WeakMap<Work, number>();
   /** Which messages the failures in a row are of; two are enough to know. */
   const failing = new Set<string>();
@@ -77,7 +79,7 @@ export function consumerBreaker(
   let why = '';
   let round = 0;
   let streak = 0;
-  let opensUntil = 0;
+  let probesAt = 0;
   let probe: Work | undefined;
   let timer: NodeJS.Timeout | undefined;
 
@@ -98,12 +100,12 @@ export function consumerBreaker(
     why = reason;
     // What began before it opened says nothing about later: neither success nor failure of those calls moves it again.
     round += 1;
-    opensUntil = performance.now() + resetMs;
+    probesAt = performance.now() + resetMs;
     timer = setTimeout(() => become('half-open'), resetMs);
     become('open');
   }
 
-  const waitMs = (): number => (state === 'open' ? Math.max(1, Math.ceil(opensUntil - performance.now())) : 0);
+  const waitMs = (): number => Math.max(1, Math.ceil(probesAt - performance.now()));
 
   function outage(work: Work): string | undefined {
     const name = work.delivery.message.id ?? work.delivery.position;
@@ -121,8 +123,8 @@ export function consumerBreaker(
     get why() {
       return why;
     },
-    get waitMs() {
-      return waitMs();
+    get freshMs() {
+      return state === 'half-open' ? Math.max(0, probesAt + freshMs - performance.now()) : 0;
     },
     enter(work, batched = []) {
       if (state === 'open') throw new NotEntered(waitMs());

@@ -254,7 +254,10 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
         return;
       }
       const batch = take();
-      if (batch.length === 0) return;
+      if (batch.length === 0) {
+        if (breaker !== undefined && breaker.freshMs > 0) wakeIn(breaker.freshMs);
+        return;
+      }
       rate.take(performance.now());
       firstWaitingAt = performance.now();
       start(batch);
@@ -287,16 +290,18 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
 
   /** A suspect alone, or what may run together. */
   function take(): Work[] {
-    const first = suspects.next(performance.now());
+    const probing = breaker?.state === 'half-open';
+    const fresh = probing && breaker.freshMs > 0;
+    const first = probing ? undefined : suspects.next(performance.now());
     if (first !== undefined) return [first];
     const batch: Work[] = [];
     while (batch.length < runner.batchSize) {
-      const work = breaker?.state === 'half-open' ? (schedule.next() ?? due.shift()) : (due.shift() ?? schedule.next());
+      const work = probing ? (schedule.next() ?? (fresh ? undefined : due.shift())) : (due.shift() ?? schedule.next());
       if (work === undefined) break;
       if (work.suspect) suspects.add(work);
       else batch.push(work);
     }
-    if (batch.length > 0) return batch;
+    if (batch.length > 0 || fresh) return batch;
     const suspect = suspects.next(performance.now());
     return suspect === undefined ? [] : [suspect];
   }

@@ -104,6 +104,34 @@ describe('G10: the consumer’s breaker', () => {
     await client.close();
   });
 
+  it('is not held open by messages that always fail while others can be handled', async () => {
+    const { client, states, pass } = await world();
+    const handled: number[] = [];
+    await client.consume(
+      ordered,
+      {
+        group: 'g',
+        retry: { immediate: { retries: 4, firstMs: 1 }, delays: [] },
+        breaker: { failures: 4, resetMs: 1_000 },
+      },
+      ({ payload }) => {
+        if (payload < 2) throw new Error('bad message');
+        handled.push(payload);
+      },
+    );
+    await client.publishAll(ordered, [0, 1]);
+    await pass(5_000);
+    expect(states.at(-1)).not.toBe('keyed g closed');
+    for (let n = 2; n < 50; n += 1) {
+      await client.publish(ordered, n);
+      await pass(500);
+    }
+    expect(states.at(-1)).toBe('keyed g closed');
+    expect(await client.deadLetters(ordered, 'g').count()).toBe(2);
+    expect(handled.length).toBe(48);
+    await client.close();
+  });
+
   it('is not opened by one message that fails alone, which ends in the dead letters', async () => {
     const { client, states, pass } = await world();
     await client.consume(
