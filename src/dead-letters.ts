@@ -8,7 +8,7 @@ import type { DeadLetterStore, Headers, Inbox, Priority, SettleOutcome, StoredLe
 
 export interface Letter {
   readonly id: string;
-  /** `failed`, `timeout`, `expired`, `undecodable`, `schema-mismatch`, `no-id`, or what a handler's DeadLetter said. */
+  /** `failed`, `timeout`, `crashed`, `expired`, `undecodable`, `schema-mismatch`, `no-id`, or what a handler's DeadLetter said. */
   readonly reason: string;
   /** Handler calls before it was given up. */
   readonly attempts: number;

@@ -90,8 +90,10 @@ export async function subscribe(context: Context, subscription: Subscription, re
       entry.redelivered = entry.suspect || entry.offset <= share.redeliveredTo;
     }
     share.handedOutTo = Math.max(share.handedOutTo, entry.offset);
+    const message = fromRecord(record!);
+    const marks = share.marks.get(entry.offset);
     const delivery: Delivery = {
-      message: fromRecord(record!),
+      message: marks === undefined ? message : { ...message, marks },
       lane,
       shard,
       epoch: share.epoch,
@@ -150,6 +152,11 @@ export async function subscribe(context: Context, subscription: Subscription, re
   return {
     group: name,
     settle: settle.settle,
+    async mark(delivery, marks) {
+      const entry = delivery.handle as Entry;
+      if (!entry.share.live || entry.delivery !== delivery) return 'stale';
+      return (await group.mark(entry.share, entry.offset, marks)) ? 'settled' : 'unknown';
+    },
     // Nothing is leased: kafkajs's heartbeats keep the assignment, however long a handler runs.
     async extend() {},
     pause(lane) {

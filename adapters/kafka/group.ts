@@ -1,8 +1,9 @@
+import type { Headers } from '../../src/port.ts';
 import type { GroupMember, KafkaRecord, Place, Unit } from './client.ts';
 import type { Context } from './context.ts';
 import { messageOf } from './errors.ts';
 import { append, hasRoom, isFull, newShare, type Share, watermark } from './share.ts';
-import { atNote, movedNote, readNote } from './start.ts';
+import { atNote, marksFit, movedNote, readNote } from './start.ts';
 import { patiently } from './topology.ts';
 
 const COMMIT_EVERY_MS = 1_000;
@@ -36,6 +37,8 @@ export interface Group {
   /** To be called whenever something was handed out or finished. */
   relieve(share: Share): void;
   commit(): Promise<void>;
+  /** Replaces the marks of an unsettled record, by a commit. False where that failed, and nothing is changed. */
+  mark(share: Share, offset: number, marks: Headers): Promise<boolean>;
   health(): { readonly joined: boolean; readonly activeAt: number; readonly lastError: string | undefined };
   /** Commits what is finished, and that nobody died of the rest, and leaves. */
   stop(): Promise<void>;
@@ -98,7 +101,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       });
       settled = undefined;
     }
-    await commit((share) => movedNote(share.handedOutTo), true).catch(() => {});
+    await commit(moved, true).catch(() => {});
   }
 
   async function records(place: Place, batch: readonly KafkaRecord[], next: number): Promise<void> {
@@ -139,8 +142,14 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       const offset = before?.offset ?? share.track[share.head]?.offset ?? share.position ?? 0;
       if (!share.live) return;
       await member.commit([
-        { topic, partition, offset, metadata: atNote(Math.max(start.handedOutTo, offset - 1), hooks.instance) },
+        {
+          topic,
+          partition,
+          offset,
+          metadata: atNote(Math.max(start.handedOutTo, offset - 1), hooks.instance, start.marks),
+        },
       ]);
+      for (const [marked, marks] of start.marks) if (marked >= offset) share.marks.set(marked, marks);
       share.suspects = start.died ? options.suspects : 0;
       share.redeliveredTo = start.ours ? (former.get(nameOf(share)) ?? start.handedOutTo) : start.handedOutTo;
       share.handedOutTo = Math.max(start.handedOutTo, offset - 1);
@@ -153,6 +162,9 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
       share.opening = false;
     }
   }
+
+  const moved = (share: Share): string => movedNote(share.handedOutTo, share.marks);
+  const at = (share: Share): string => atNote(share.handedOutTo, hooks.instance, share.marks);
 
   /** `always`: also where no more is finished than at the last commit. */
   function commit(note: (share: Share) => string, always = false): Promise<void> {
@@ -180,7 +192,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     for (const share of shares.values()) {
       if (!share.opened && share.track.length > 0) await open(share);
     }
-    await commit((share) => atNote(share.handedOutTo, hooks.instance)).catch((error) => {
+    await commit(at).catch((error) => {
       // A rebalance, or a broker that is away: the next one says as much.
       if (!client.isTransient(error)) lastError = messageOf(error);
     });
@@ -211,14 +223,29 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
         member?.resume(share);
       }
     },
-    commit: () => commit((share) => atNote(share.handedOutTo, hooks.instance)),
+    commit: () => commit(at),
+    async mark(share, offset, marks) {
+      const before = share.marks.get(offset);
+      share.marks.set(offset, marks);
+      try {
+        if (!marksFit(share.marks)) throw new Error('no room for more marks');
+        share.committed = undefined;
+        await commit(at);
+        return share.live;
+      } catch (error) {
+        if (!client.isTransient(error)) lastError = messageOf(error);
+        if (before === undefined) share.marks.delete(offset);
+        else share.marks.set(offset, before);
+        return false;
+      }
+    },
     health: () => ({ ...(member?.state() ?? { joined: false, activeAt: 0 }), lastError }),
     async stop() {
       stopping = true;
       settled?.();
       clearInterval(timer);
       for (const share of shares.values()) share.drained?.resolve();
-      await commit((share) => movedNote(share.handedOutTo), true).catch(() => {});
+      await commit(moved, true).catch(() => {});
       await member?.stop();
       loseAll();
     },

@@ -168,6 +168,7 @@ function capabilitiesOf(replication: number): Capabilities {
     backlog: ['ready', 'delayed', 'dead'],
     defaultPartitions: 6,
     stablePositions: true,
+    marks: true,
     maxBodyBytes: 1024 * 1024,
     flow: { batchMessages: 1_000, batchBytes: 900_000, window: 1, exclusive: 'partition' },
   };

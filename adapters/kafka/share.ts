@@ -1,4 +1,4 @@
-import type { Delivery } from '../../src/port.ts';
+import type { Delivery, Headers } from '../../src/port.ts';
 import type { KafkaRecord, Place } from './client.ts';
 
 /** One record between its fetch and its settlement. */
@@ -38,6 +38,8 @@ export interface Share extends Place {
   /** On a rung: not due yet, by offset. */
   resting: Entry[];
   handedOutTo: number;
+  /** Of unsettled records, by offset: they replace the record's own, and travel with the commits. */
+  readonly marks: Map<number, Headers>;
   /** Records that count as suspects until this many have been handed out, and as redelivered up to an offset. */
   suspects: number;
   redeliveredTo: number;
@@ -66,6 +68,7 @@ export function newShare(place: Place, rung: number | undefined): Share {
     queue: [],
     resting: [],
     handedOutTo: -1,
+    marks: new Map(),
     suspects: 0,
     redeliveredTo: -1,
     paused: false,
@@ -100,6 +103,8 @@ export function finish(entry: Entry): void {
   entry.done = true;
   entry.record = undefined;
   entry.delivery = undefined;
+  // The next commit is to say so.
+  if (entry.share.marks.delete(entry.offset)) entry.share.committed = undefined;
 }
 
 /** The offset up to which everything is done: what may be committed. Undefined before the first fetch. */

@@ -235,9 +235,12 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
   }
 }
 
-function settleDone(work: Work, { settler }: ProcessContext): Finished {
-  // Not awaited: order speaks of successful handlings, so neither the slot nor the key has anything to wait for.
-  if (!work.revoked) void settler.settle({ kind: 'done', delivery: work.delivery });
+async function settleDone(work: Work, { settler }: ProcessContext): Promise<Finished> {
+  if (work.revoked) return true;
+  const settled = settler.settle({ kind: 'done', delivery: work.delivery });
+  // Else not awaited: order speaks of successful handlings, so neither the slot nor the key has anything to wait for.
+  // But a suspect is counted, and must not come again because the next one has killed the process.
+  if (work.suspect) await settled;
   return true;
 }
 

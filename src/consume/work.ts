@@ -24,8 +24,8 @@ export interface Work {
 export function workFor(delivery: Delivery): Work {
   const { attempts: counted, firstFailedAt } = readProgress(delivery.message.marks);
   const { suspect, begun } = readSuspicion(delivery.message.marks);
-  // Whoever counted it ahead has died since: the call may have taken place.
-  const ahead = begun && !delivery.suspect && counted > 0;
+  // One that was delivered before may have been called: by whoever has died since.
+  const ahead = begun && !delivery.suspect && !delivery.redelivered && counted > 0;
   return {
     delivery,
     attempts: ahead ? counted - 1 : counted,

@@ -37,7 +37,8 @@ async function crashLoop(world: World, order: 'key' | 'none'): Promise<void> {
 
   const calls: Handling[] = [];
   const handled: Handling[] = [];
-  const isDead = async (): Promise<boolean> => (await client.backlog(topic, 'g')).dead === 1;
+  // On some brokers an estimate; the letters themselves are counted below.
+  const isDead = async (): Promise<boolean> => (await client.backlog(topic, 'g')).dead !== 0;
   for (let life = 1; !(await isDead()); life++) {
     assert.ok(life <= MOST_LIVES, `${calls.length} calls in ${MOST_LIVES} processes, and it is not dead`);
     const victim = await world.victim(`life ${life}`);

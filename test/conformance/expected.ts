@@ -109,6 +109,7 @@ export const expected: Readonly<Record<'memory' | 'sqlite' | 'rabbitmq' | 'redis
     defaultPartitions: 6,
     stablePositions: true,
     maxBodyBytes: MIB,
+    marks: true,
     flow: { exclusive: 'partition' },
   },
 };
