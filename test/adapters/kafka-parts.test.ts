@@ -11,6 +11,7 @@ import { RUNGS, ripeness, rungFor } from '../../adapters/kafka/ladder.ts';
 import { deadTopic, groupId, laneTopic, retryTopic } from '../../adapters/kafka/names.ts';
 import { openSender, type Sender } from '../../adapters/kafka/sender.ts';
 import { append, finish, newShare, requeue, watermark } from '../../adapters/kafka/share.ts';
+import { atNote, marksFit, movedNote, readNote } from '../../adapters/kafka/start.ts';
 import { until } from './kafka-fixture.ts';
 
 describe('a ladder', () => {
@@ -225,5 +226,36 @@ describe('a sender', () => {
     sent[1]!.answer(yes);
     expect(await next).toEqual([yes]);
     await sender.close();
+  });
+});
+
+describe('the note beside a committed offset', () => {
+  const marks = new Map([
+    [7, { attempts: '2', suspect: '1' }],
+    [9, { attempts: '1' }],
+  ]);
+
+  it('S18: carries the marks of suspects, whether their owner died or handed over', () => {
+    expect(readNote(atNote(12, 'them', marks), 'us')).toEqual({ handedOutTo: 12, died: true, ours: false, marks });
+    expect(readNote(atNote(12, 'us', marks), 'us')).toEqual({ handedOutTo: 12, died: false, ours: true, marks });
+    expect(readNote(movedNote(-1, marks), 'us')).toEqual({ handedOutTo: -1, died: false, ours: false, marks });
+  });
+
+  it('is read as before without marks, and as nothing where others wrote it', () => {
+    const none = new Map();
+    expect(readNote(atNote(3, 'them', none), 'us')).toEqual({ handedOutTo: 3, died: true, ours: false, marks: none });
+    expect(readNote('hello', 'us')).toEqual({ handedOutTo: -1, died: false, ours: false, marks: none });
+    expect(readNote('at 3 them [[broken]]', 'us').marks).toEqual(none);
+  });
+
+  it('has room for about forty marks', () => {
+    const many = (count: number) =>
+      new Map(
+        Array.from({ length: count }, (_, n) => [
+          n + 1e9,
+          { attempts: '10', 'first-failed': '1700000000000', suspect: '1' },
+        ]),
+      );
+    expect([marksFit(many(40)), marksFit(many(60))]).toEqual([true, false]);
   });
 });
