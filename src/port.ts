@@ -228,6 +228,8 @@ export interface Capabilities {
   readonly stablePositions?: boolean;
   /** Sources have `mark`, so that calls that end their process are counted in ordered groups too (S18). @default false */
   readonly marks?: boolean;
+  /** Handler calls that a message which kills its process gets before the first one is counted (S18). @default 1 */
+  readonly uncountedCrashes?: number;
   /** Largest body that the broker takes as configured by default. */
   readonly maxBodyBytes: number;
   readonly flow: {

@@ -9,6 +9,7 @@ import { managementApi } from './management.ts';
 import { type RabbitmqOptions, readOptions } from './options.ts';
 import { type Presence, presence } from './presence.ts';
 import { MAX_BODY_BYTES, publish } from './publish.ts';
+import { UNCOUNTED_CRASHES } from './queue-channel.ts';
 import { type Sender, sender } from './sender.ts';
 
 export type { RabbitmqOptions } from './options.ts';
@@ -28,6 +29,7 @@ const CAPABILITIES: Capabilities = {
   atomicMoves: false,
   history: false,
   unroutable: true,
+  uncountedCrashes: UNCOUNTED_CRASHES,
   leases: false,
   consumerTimeoutMs: 1_800_000,
   backlog: ['ready', 'delayed', 'dead'],

@@ -8,6 +8,13 @@ import { acknowledge, type Generation, requeue, retire } from './generation.ts';
 import { toIncoming } from './headers.ts';
 import type { Place } from './topology.ts';
 
+/**
+ * How often a message may have come back before it is a suspect. Up to 4.2 the broker counts what was given back at a
+ * deployment, or lost with a connection, like a consumer's death: were each of those a suspect, every deployment would
+ * send a prefetch of messages one by one. What killed its process twice is told from them by its count.
+ */
+export const UNCOUNTED_CRASHES = 2;
+
 /** `Delivery.handle`. */
 export interface Handle {
   readonly owner: QueueChannel;
@@ -136,8 +143,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       shard: place.shard ?? 0,
       epoch: generation.epoch,
       redelivered,
-      // Up to 4.2 the broker counts a delivery that was given back like one whose consumer died.
-      suspect: redelivered,
+      suspect: redelivered && (typeof count === 'number' ? count : 1) >= UNCOUNTED_CRASHES,
       ...(typeof count === 'number' && { deliveries: count }),
       position: `${place.queue}/${deliveryTag}`,
       handle,

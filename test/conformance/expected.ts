@@ -63,6 +63,7 @@ export const expected: Readonly<Record<'memory' | 'sqlite' | 'rabbitmq' | 'redis
     atomicMoves: false,
     history: false,
     unroutable: true,
+    uncountedCrashes: 2,
     leases: false,
     consumerTimeoutMs: 1_800_000,
     backlog: ['ready', 'delayed', 'dead'],
@@ -108,8 +109,8 @@ export const expected: Readonly<Record<'memory' | 'sqlite' | 'rabbitmq' | 'redis
     backlog: ['ready', 'delayed', 'dead'],
     defaultPartitions: 6,
     stablePositions: true,
-    maxBodyBytes: MIB,
     marks: true,
+    maxBodyBytes: MIB,
     flow: { exclusive: 'partition' },
   },
 };
