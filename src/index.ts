@@ -36,17 +36,36 @@ export { partitionOf } from './partition.ts';
 export type { BreakerOptions } from './policy/circuit-breaker.ts';
 export { type Delays, exponential, fixed, type RetryDelays, type RetryOptions } from './policy/delays.ts';
 export type {
+  AdapterError,
+  AdapterEvent,
+  AdapterHealth,
+  AdapterHooks,
   Backlog,
   BrokerAdapter,
   Capabilities,
+  DeadLetterStore,
   DedupeClaim,
   DedupeStore,
+  Delivery,
+  GroupTopology,
   Headers,
   Inbox,
+  InboxClaim,
+  Incoming,
   Outbox,
   OutboxAddOptions,
+  Outgoing,
   Priority,
+  PublishOutcome,
+  Receive,
+  Settlement,
+  SettleOutcome,
+  Source,
   Store,
+  StoredLetter,
+  Subscription,
+  Support,
+  Topology,
 } from './port.ts';
 export type { Receipt } from './publish/publisher.ts';
 export { defineTopic, type GroupOptions, type Topic, type TopicOptions } from './topic.ts';
