@@ -45,7 +45,8 @@ export function breakerCases(suite: Suite): void {
       topic,
       { ...quick('g', 10), breaker: { failures: 3, resetMs: 200 } },
       ({ payload }) => {
-        if (payload.n === 20) down = opened < 3;
+        // Every key comes to such a message, so several fail, however far the one key is ahead of another.
+        if (payload.n >= 20) down = opened < 3;
         if (down) throw new Error('the database is away');
       },
     );
