@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, it, type TestContext, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { clients } from './fleet.clients.ts';
 import { runFolder } from './guarding.ts';
-import { canStart, type Kind, kinds, type Server, type ServerOptions, startServer } from './index.ts';
+import { type Kind, kinds, type Server, type ServerOptions, startServer } from './index.ts';
 import { descendantsOf, isAlive, isStopped, signal, until } from './processes.ts';
 
 const servers: Server[] = [];
@@ -19,8 +19,8 @@ afterEach(async () => {
 for (const kind of kinds) {
   it(`${kind}: serves a real client, keeps its data over kill and restart, and leaves nothing behind`, {
     timeout: 120_000,
-  }, async (test) => {
-    const server = await startOwn(test, kind);
+  }, async () => {
+    const server = await startOwn(kind);
     const client = clients[kind];
     await client.write(server.url, 'kept');
     expect(await client.read(server.url)).toBe('kept');
@@ -47,8 +47,8 @@ for (const kind of kinds) {
   });
 }
 
-it('killing one RabbitMQ node leaves the node beside it alone', { timeout: 120_000 }, async (test) => {
-  const [one, other] = await Promise.all([startOwn(test, 'rabbitmq'), startOwn(test, 'rabbitmq')]);
+it('killing one RabbitMQ node leaves the node beside it alone', { timeout: 120_000 }, async () => {
+  const [one, other] = await Promise.all([startOwn('rabbitmq'), startOwn('rabbitmq')]);
   expect(one.url).not.toBe(other.url);
   await one.kill();
   await clients.rabbitmq.write(other.url, 'still here');
@@ -59,15 +59,15 @@ it('killing one RabbitMQ node leaves the node beside it alone', { timeout: 120_0
   expect(await overview.json()).toMatchObject({ product_name: 'RabbitMQ' });
 });
 
-it('settings and versions can be chosen', { timeout: 120_000 }, async (test) => {
-  const server = await startOwn(test, 'redis', { config: { appendfsync: 'everysec' } });
+it('settings and versions can be chosen', { timeout: 120_000 }, async () => {
+  const server = await startOwn('redis', { config: { appendfsync: 'everysec' } });
   expect(await clients.redis.setting(server.url, 'appendfsync')).toBe('everysec');
   expect(await clients.redis.setting(server.url, 'appendonly')).toBe('yes');
   await expect(startServer('redis', { own: true, version: 5 })).rejects.toThrow('it can start redis 8, 7');
 });
 
-it('a server that cannot start is reported with its own words', { timeout: 120_000 }, async (test) => {
-  const server = await startOwn(test, 'redis');
+it('a server that cannot start is reported with its own words', { timeout: 120_000 }, async () => {
+  const server = await startOwn('redis');
   const port = new URL(server.url).port;
   await expect(startServer('redis', { own: true, config: { port } })).rejects.toThrow(
     /ended before it was ready.*Address already in use/s,
@@ -87,7 +87,7 @@ it('a missing server is reported with the commands that would provide it', async
   rmSync(cache, { recursive: true });
 });
 
-it('a server named by the environment is used, and is not ours to kill', { timeout: 120_000 }, async (test) => {
+it('a server named by the environment is used, and is not ours to kill', { timeout: 120_000 }, async () => {
   vi.stubEnv('HOLDFAST_REDIS_URL', 'redis://elsewhere:6379');
   const theirs = await startServer('redis');
   expect(theirs).toMatchObject({ url: 'redis://elsewhere:6379', owned: false, pid: undefined });
@@ -96,13 +96,12 @@ it('a server named by the environment is used, and is not ours to kill', { timeo
   }
   await theirs.stop();
 
-  const ours = await startOwn(test, 'redis');
+  const ours = await startOwn('redis');
   expect(ours.owned).toBe(true);
   expect(ours.url).toContain('127.0.0.1');
 });
 
-it('a server ends when its starter is killed', { timeout: 120_000 }, async (test) => {
-  skipUnlessStartable(test, 'redis');
+it('a server ends when its starter is killed', { timeout: 120_000 }, async () => {
   const { starter, pid, folder } = await startInAnotherProcess('setInterval(() => {}, 1000)');
   expect(isAlive(pid)).toBe(true);
   starter.kill('SIGKILL');
@@ -110,16 +109,15 @@ it('a server ends when its starter is killed', { timeout: 120_000 }, async (test
   expect(await until(() => !existsSync(`${folder}-ending`), 20_000)).toBe(true);
 });
 
-it('a server neither keeps its starter from ending nor outlives it', { timeout: 120_000 }, async (test) => {
-  skipUnlessStartable(test, 'redis');
+it('a server neither keeps its starter from ending nor outlives it', { timeout: 120_000 }, async () => {
   const { starter, pid, folder } = await startInAnotherProcess('');
   if (starter.exitCode === null) await once(starter, 'exit');
   expect(starter.exitCode).toBe(0);
   expect(await until(() => !isAlive(pid) && !existsSync(folder), 20_000)).toBe(true);
 });
 
-it('a server that died by itself is known to be down, and can be restarted', { timeout: 120_000 }, async (test) => {
-  const server = await startOwn(test, 'redis');
+it('a server that died by itself is known to be down, and can be restarted', { timeout: 120_000 }, async () => {
+  const server = await startOwn('redis');
   signal(server.pid!, 'SIGKILL');
   expect(await until(() => server.pid === undefined, 10_000)).toBe(true);
   await server.kill();
@@ -127,15 +125,10 @@ it('a server that died by itself is known to be down, and can be restarted', { t
   expect(server.pid).toBeGreaterThan(1);
 });
 
-async function startOwn(test: TestContext, kind: Kind, options: ServerOptions = {}): Promise<Server> {
-  skipUnlessStartable(test, kind);
+async function startOwn(kind: Kind, options: ServerOptions = {}): Promise<Server> {
   const server = await startServer(kind, { ...options, own: true });
   servers.push(server);
   return server;
-}
-
-function skipUnlessStartable(test: TestContext, kind: Kind): void {
-  test.skip(!canStart(kind), `${kind} is not installed, and HOLDFAST_FLEET=install is not set`);
 }
 
 function processesOf(server: Server): number[] {

@@ -9,7 +9,6 @@ import { redis } from './recipes/redis.ts';
 import { type Kind, kinds, releaseOf, urlVariable } from './releases.ts';
 import type { Server, ServerOptions } from './server.ts';
 
-export { canStart } from './install.ts';
 export { type Kind, kinds, urlVariable } from './releases.ts';
 export type { Server, ServerOptions } from './server.ts';
 

@@ -4,12 +4,7 @@ import { hasCommand, run } from './command.ts';
 import { buildDebianRoot } from './debian-root.ts';
 import { installOnce, isInstalled, say } from './install-once.ts';
 import { ensureCommands } from './machine-tools.ts';
-import { installedFolder, type Kind, type Release, releaseOf, urlVariable } from './releases.ts';
-
-/** Whether `startServer` can start this kind itself, here and now: it is installed or may be installed. */
-export function canStart(kind: Kind, version?: string | number): boolean {
-  return process.env.HOLDFAST_FLEET === 'install' || isComplete(releaseOf(kind, version));
-}
+import { installedFolder, type Release, urlVariable } from './releases.ts';
 
 /** Returns the folder of an installed release; installs it when that is allowed, and explains how to when it is not. */
 export async function ensureInstalled(release: Release): Promise<string> {
