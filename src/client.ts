@@ -2,13 +2,8 @@
 
 import { type Closed, closeInOrder } from './close.ts';
 import { type BatchContext, batchRunner } from './consume/batches.ts';
-import {
-  type Consumer,
-  type ConsumerInternals,
-  type ConsumerSetup,
-  type Runner,
-  startConsumer,
-} from './consume/consumer.ts';
+import { type Consumer, type ConsumerInternals, type ConsumerSetup, startConsumer } from './consume/consumer.ts';
+import type { Runner } from './consume/context.ts';
 import { eachRunner } from './consume/each.ts';
 import { checkPatience, warnOfInbox } from './consume/fit.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';

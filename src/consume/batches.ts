@@ -4,20 +4,13 @@ import { RetryLater } from '../errors.ts';
 import { identityOf, type Message } from '../message.ts';
 import { nextStep } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
-import type { Runner } from './consumer.ts';
+import type { CallContext, ProcessContext, Runner } from './context.ts';
 import { decode, messageFor } from './decode.ts';
 import { type Claim, claimOf, dedupeName } from './dedupe.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import type { BatchOptions } from './options.ts';
-import {
-  attempts,
-  type CallContext,
-  guarded,
-  lostError,
-  type ProcessContext,
-  process,
-  STORE_BACKOFF,
-} from './process.ts';
+import { lostError } from './outcome.ts';
+import { attempts, guarded, process, STORE_BACKOFF } from './process.ts';
 import type { Work } from './work.ts';
 
 type BatchRun = Omit<ProcessContext, 'invoke'>;

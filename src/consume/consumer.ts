@@ -9,14 +9,12 @@ import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
 import { type ConsumerBreaker, consumerBreaker } from './breaker.ts';
 import { createCalls } from './calls.ts';
-import { fifo } from './fifo.ts';
+import type { ProcessContext, Runner } from './context.ts';
+import { createDispatch } from './dispatch.ts';
 import { heldKeys } from './held.ts';
 import { retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
-import { orderedSchedule, unorderedSchedule } from './order.ts';
-import type { ProcessContext } from './process.ts';
 import { around, createSettler, type Settler } from './settle.ts';
-import { createSuspects } from './suspects.ts';
 import { type Work, workFor } from './work.ts';
 
 export interface Consumer {
@@ -57,74 +55,59 @@ export interface ConsumerSetup {
   readonly crashPoint: ProcessContext['crashPoint'];
 }
 
-/** What one slot does: takes work from the schedule and says when it is through. */
-export interface Runner {
-  /** The most messages of one run; more than 1 only for batches. */
-  readonly batchSize: number;
-  readonly batchWaitMs: number;
-  /** Calls `finished` once for each work: true frees its key. Never rejects. */
-  run(
-    batch: readonly Work[],
-    context: Omit<ProcessContext, 'invoke'>,
-    finished: (work: Work, free: boolean) => void,
-  ): Promise<void>;
-}
-
 /** After the drain, how long aborted handlers and settlements under way are waited for. */
 const GRACE_MS = 5_000;
 
 export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promise<ConsumerInternals> {
   const { adapter, topology, topic, plan, ordered, emitter } = setup;
-  const schedule = ordered ? orderedSchedule(plan.laneWeights) : unorderedSchedule(plan.laneWeights);
-  const wanted = plan.prefetch ?? Math.max(plan.concurrency * 2 * runner.batchSize, ordered ? 100 : 32);
-  const prefetch = ordered ? Math.min(wanted, plan.heldMax ?? wanted) : wanted;
-  const heldBack = heldKeys(prefetch, schedule, (full) =>
-    emitter.emit('held', { topic: topic.name, group: plan.group, ...full }),
-  );
-  const due = fifo<Work>();
-  const suspects = createSuspects();
+  const names = { topic: topic.name, group: plan.group };
   const held = new Map<Delivery, Work>();
   const timers = new Set<NodeJS.Timeout>();
-  const rate = rateLimit(plan.ratePerSecond);
   const calls = createCalls(plan.timeoutMs, `group "${plan.group}" of topic "${topic.name}"`);
   const closing = new AbortController();
   const counts = { settled: 0, unknown: 0 };
   const breaker: ConsumerBreaker | undefined =
     plan.breaker &&
     consumerBreaker(plan.breaker, (state) => {
-      emitter.emit('breaker', { topic: topic.name, group: plan.group, state });
-      hungry = false;
+      emitter.emit('breaker', { ...names, state });
+      dispatch.reset();
       steer();
-      pump();
+      dispatch.pump();
     });
-  // A half-open breaker fetches only when there is nothing here to probe with.
-  let hungry = false;
-  let running = 0;
+  const dispatch = createDispatch({
+    plan,
+    ordered,
+    runner,
+    breaker,
+    rate: rateLimit(plan.ratePerSecond),
+    open: () => !stopping && !paused,
+    run: (batch) =>
+      runner
+        .run(batch, context, (work, free) => free && dispatch.schedule.free(work))
+        .catch((error: unknown) =>
+          emitter.emit('error', { during: `handle messages of group "${plan.group}"`, error }),
+        ),
+    fetch: steer,
+  });
+  const prefetch = prefetchOf(plan, ordered, runner.batchSize);
+  const heldBack = heldKeys(prefetch, dispatch.schedule, (full) => emitter.emit('held', { ...names, ...full }));
   let settling = 0;
   let paused = false;
   let stopping = false;
   let ended: Promise<Drained> | undefined;
-  let firstWaitingAt = 0;
-  let wakeTimer: NodeJS.Timeout | undefined;
-  let wakeAt = 0;
   let lastDeliveredAt = performance.now();
-  let idle: (() => void) | undefined;
 
   const receive: Receive = {
     deliver(batch) {
       if (stopping) return;
       lastDeliveredAt = performance.now();
-      if (schedule.waiting === 0) firstWaitingAt = lastDeliveredAt;
       for (const delivery of batch) {
         const work = workFor(delivery);
         held.set(delivery, work);
-        // In ordered groups a suspect waits with its key.
-        if (ordered || !work.suspect) schedule.add(work);
-        else if (suspects.crowded(work)) sendBack(work, 1_000);
-        else suspects.add(work);
+        if (!dispatch.add(work)) sendBack(work, 1_000);
       }
       heldBack.look();
-      pump();
+      dispatch.pump();
     },
     revoked(epoch) {
       const lost = [...held].filter(([delivery]) => delivery.epoch === epoch);
@@ -133,26 +116,17 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
         held.delete(delivery);
       }
       for (const [, work] of lost) work.onRevoked?.();
-      schedule.drop((work) => work.revoked);
-      due.remove((work) => work.revoked && release(work));
-      suspects.drop((work) => work.revoked && release(work));
+      dispatch.dropRevoked();
       heldBack.look();
-      pump();
+      dispatch.pump();
     },
   };
 
   const source = adapter.subscribe(
-    {
-      topology,
-      group: plan.group,
-      ordered,
-      prefetch,
-      leaseMs: plan.leaseMs,
-      handlerTimeoutMs: plan.timeoutMs,
-    },
+    { topology, group: plan.group, ordered, prefetch, leaseMs: plan.leaseMs, handlerTimeoutMs: plan.timeoutMs },
     receive,
   );
-  const settler = counting(createSettler(source, emitter, { topic: topic.name, group: plan.group }));
+  const settler = counting(createSettler(source, emitter, names));
   const context: Omit<ProcessContext, 'invoke'> = {
     topic,
     plan,
@@ -205,9 +179,9 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       () => {
         timers.delete(timer);
         heldBack.remove(work);
-        if (work.revoked) release(work);
-        else due.push(work);
-        pump();
+        if (work.revoked) dispatch.schedule.free(work);
+        else dispatch.addDue(work);
+        dispatch.pump();
       },
       Math.min(delayMs, MAX_TIMER_MS),
     );
@@ -215,109 +189,15 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     heldBack.add(work);
   }
 
-  function release(work: Work): boolean {
-    schedule.free(work);
-    return true;
-  }
-
   /** Fetches, or holds still, as the user and the breaker want it. */
   function steer(): void {
     const apply = (opened: Source): void => {
       if (stopping) return;
-      if (!paused && (breaker === undefined || breaker.state === 'closed' || hungry)) opened.resume();
+      if (!paused && (breaker === undefined || breaker.state === 'closed' || dispatch.hungry)) opened.resume();
       else opened.pause();
     };
     // The first deliveries may come, and fail, before the subscription is known.
     source.then(apply, () => undefined);
-  }
-
-  function slots(): number {
-    if (breaker === undefined || breaker.state === 'closed') return plan.concurrency;
-    return breaker.state === 'open' ? 0 : 1;
-  }
-
-  function pump(): void {
-    fill();
-    if (breaker?.state !== 'half-open' || running > 0 || hungry || paused || stopping) return;
-    hungry = true;
-    steer();
-  }
-
-  function fill(): void {
-    while (!stopping && !paused && running < slots()) {
-      const suspectMs = suspects.waitMs(performance.now());
-      if (suspectMs !== undefined && suspectMs > 0) wakeIn(suspectMs);
-      const waitMs = suspectMs === 0 ? untilRate() : due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
-      if (waitMs === undefined) return;
-      if (waitMs > 0) {
-        wakeIn(waitMs);
-        return;
-      }
-      const batch = take();
-      if (batch.length === 0) {
-        if (breaker !== undefined && breaker.freshMs > 0) wakeIn(breaker.freshMs);
-        return;
-      }
-      rate.take(performance.now());
-      firstWaitingAt = performance.now();
-      start(batch);
-    }
-  }
-
-  /** 0 when a run may start now, else how long to wait for the rate or for the batch to fill. */
-  function untilStart(): number {
-    if (runner.batchWaitMs > 0 && due.size + schedule.waiting < runner.batchSize) {
-      const fillMs = firstWaitingAt + runner.batchWaitMs - performance.now();
-      if (fillMs > 0) return fillMs;
-    }
-    return untilRate();
-  }
-
-  function untilRate(): number {
-    return rate.waitMs(performance.now());
-  }
-
-  function wakeIn(ms: number): void {
-    const at = performance.now() + ms;
-    if (wakeTimer !== undefined && wakeAt <= at) return;
-    clearTimeout(wakeTimer);
-    wakeAt = at;
-    wakeTimer = setTimeout(() => {
-      wakeTimer = undefined;
-      pump();
-    }, Math.ceil(ms));
-  }
-
-  /** A suspect alone, or what may run together. */
-  function take(): Work[] {
-    const probing = breaker?.state === 'half-open';
-    const fresh = probing && breaker.freshMs > 0;
-    const first = probing ? undefined : suspects.next(performance.now());
-    if (first !== undefined) return [first];
-    const batch: Work[] = [];
-    while (batch.length < runner.batchSize) {
-      const work = probing ? (schedule.next() ?? (fresh ? undefined : due.shift())) : (due.shift() ?? schedule.next());
-      if (work === undefined) break;
-      if (work.suspect) suspects.add(work);
-      else batch.push(work);
-    }
-    if (batch.length > 0 || fresh) return batch;
-    const suspect = suspects.next(performance.now());
-    return suspect === undefined ? [] : [suspect];
-  }
-
-  function start(batch: readonly Work[]): void {
-    running += 1;
-    void runner
-      .run(batch, context, (work, free) => free && schedule.free(work))
-      .catch((error: unknown) => emitter.emit('error', { during: `handle messages of group "${plan.group}"`, error }))
-      .then(() => {
-        for (const work of batch) breaker?.leave(work);
-        running -= 1;
-        if (batch[0]!.suspect) suspects.end(batch[0]!, performance.now());
-        if (running === 0) idle?.();
-        pump();
-      });
   }
 
   async function extend(): Promise<void> {
@@ -333,13 +213,13 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     const before = { ...counts };
     stopping = true;
     opened.pause();
-    await quiet(drainMs);
+    await within(drainMs, dispatch.idle());
     // What has not finished by now is aborted and given back.
     closing.abort(new HoldfastError('handler-aborted', 'the consumer is closing'));
     calls.abortAll(closing.signal.reason);
-    await quiet(GRACE_MS);
+    await within(GRACE_MS, dispatch.idle());
     for (const timer of timers) clearTimeout(timer);
-    clearTimeout(wakeTimer);
+    dispatch.close();
     breaker?.close();
     keepAttempts();
     await within(GRACE_MS, settler.idle());
@@ -360,13 +240,8 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     }
   }
 
-  async function quiet(withinMs: number): Promise<void> {
-    if (running > 0) await within(withinMs, new Promise<void>((resolve) => (idle = resolve)));
-  }
-
   return {
-    topic: topic.name,
-    group: plan.group,
+    ...names,
     timeoutMs: plan.timeoutMs,
     heldBy: () => (breaker === undefined || breaker.state === 'closed' ? undefined : breaker.why),
     heldShards: () => heldBack.detail,
@@ -378,20 +253,22 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     resume() {
       paused = false;
       if (!stopping) steer();
-      pump();
+      dispatch.pump();
     },
     async close(options = {}) {
       checkOptions('close', options, { drainMs: durationMs });
       ended ??= drain(options.drainMs ?? 10_000);
       return ended;
     },
-    stalledMs: () =>
-      paused ||
-      stopping ||
-      running > 0 ||
-      heldBack.detail !== undefined ||
-      (breaker !== undefined && breaker.state !== 'closed')
-        ? undefined
-        : performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt),
+    stalledMs() {
+      const still = paused || stopping || dispatch.running > 0 || heldBack.detail !== undefined;
+      if (still || (breaker !== undefined && breaker.state !== 'closed')) return undefined;
+      return performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt);
+    },
   };
+}
+
+function prefetchOf(plan: ConsumePlan, ordered: boolean, batchSize: number): number {
+  const wanted = plan.prefetch ?? Math.max(plan.concurrency * 2 * batchSize, ordered ? 100 : 32);
+  return ordered ? Math.min(wanted, plan.heldMax ?? wanted) : wanted;
 }

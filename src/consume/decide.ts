@@ -2,10 +2,10 @@ import { DeadLetter, isHoldfastError, RetryLater } from '../errors.ts';
 import type { Message } from '../message.ts';
 import { nextStep } from '../policy/delays.ts';
 import { NotEntered } from './breaker.ts';
+import type { ProcessContext } from './context.ts';
 import { messageFor } from './decode.ts';
 import { StoreFailed } from './handle.ts';
 import type { Classified } from './options.ts';
-import type { ProcessContext } from './process.ts';
 import type { Work } from './work.ts';
 
 /** What follows when a message's handler has failed. */

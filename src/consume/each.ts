@@ -1,6 +1,6 @@
 import type { Message } from '../message.ts';
-import type { Runner } from './consumer.ts';
-import { type CallContext, process } from './process.ts';
+import type { CallContext, Runner } from './context.ts';
+import { process } from './process.ts';
 
 /** One handler call per message. */
 export function eachRunner(invoke: (message: Message, context: CallContext) => unknown): Runner {

@@ -3,52 +3,18 @@
  * retry or dead. Every path ends in exactly one settlement, or in none where the source is to give the message back.
  */
 
-import { HoldfastError, isHoldfastError } from '../errors.ts';
-import type { Emitter } from '../events.ts';
-import { identityOf, type Message } from '../message.ts';
-import { wholeMs } from '../policy/delays.ts';
+import { isHoldfastError } from '../errors.ts';
+import { identityOf } from '../message.ts';
 import { withRetries } from '../policy/retry.ts';
-import type { Delivery, Headers, SettleOutcome } from '../port.ts';
-import type { Topic } from '../topic.ts';
-import type { ConsumerBreaker } from './breaker.ts';
-import { type Calls, HandlerContext } from './calls.ts';
+import { HandlerContext } from './calls.ts';
+import type { Finished, ProcessContext } from './context.ts';
 import { type Decision, decide } from './decide.ts';
 import { decode, messageFor } from './decode.ts';
 import { claimOf, dedupeName } from './dedupe.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
-import { deadMarks, readProgress, retryMarks } from './marks.ts';
-import type { ConsumePlan } from './options.ts';
-import type { Settler } from './settle.ts';
+import { dead, expired, lostError, retry, settleDone, unspent } from './outcome.ts';
 import { begin, countAhead } from './suspects.ts';
 import type { Work } from './work.ts';
-
-export interface CallContext {
-  /** The inbox's transaction; throws once the handler has timed out or been aborted (S24). Undefined without an inbox. */
-  readonly tx: unknown;
-  readonly signal: AbortSignal;
-}
-
-export interface ProcessContext {
-  readonly topic: Topic;
-  readonly plan: ConsumePlan;
-  readonly ordered: boolean;
-  readonly stablePositions: boolean;
-  readonly calls: Calls;
-  readonly settler: Settler;
-  readonly emitter: Emitter;
-  readonly breaker: ConsumerBreaker | undefined;
-  /** Aborts when the consumer stops waiting for handlers. */
-  readonly closing: AbortSignal;
-  readonly invoke: (message: Message, context: CallContext) => unknown;
-  readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
-  /** Replaces a held delivery's marks on the broker; undefined where it cannot. Never rejects. */
-  mark(delivery: Delivery, marks: Headers): Promise<SettleOutcome | undefined>;
-  /** Ordered groups keep a key waiting in memory instead of sending its message round (S22). */
-  hold(work: Work, delayMs: number): void;
-}
-
-/** Whether the key may go on: false while its message is held for a retry. */
-export type Finished = boolean;
 
 export const STORE_BACKOFF = { retries: 10, firstMs: 100, factor: 2, maxMs: 5_000, jitter: true };
 
@@ -197,15 +163,6 @@ async function once(
   }
 }
 
-export const lostError = (topic: string, group: string): HoldfastError =>
-  new HoldfastError(
-    'handler-aborted',
-    `Group "${group}" of topic "${topic}" has lost the message: its connection, lease or partition is gone, or its consumer closes. It comes again`,
-  );
-
-const crashedError = ({ attempts }: Work): Error =>
-  new Error(`its consumer died while it handled the message, again and again; ${attempts} calls were counted`);
-
 async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {
   const { topic, plan, emitter } = context;
   const store = plan.dedupe!;
@@ -235,78 +192,5 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
   }
 }
 
-async function settleDone(work: Work, { settler }: ProcessContext): Promise<Finished> {
-  if (work.revoked) return true;
-  const settled = settler.settle({ kind: 'done', delivery: work.delivery });
-  // Else not awaited: order speaks of successful handlings, so neither the slot nor the key has anything to wait for.
-  // But a suspect is counted, and must not come again because the next one has killed the process.
-  if (work.suspect) await settled;
-  return true;
-}
-
-async function retry(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
-  if (work.revoked) return true;
-  if (context.ordered) {
-    context.hold(work, wholeMs(delayMs));
-    return false;
-  }
-  await context.settler.settle({
-    kind: 'retry',
-    delivery: work.delivery,
-    delayMs: wholeMs(delayMs),
-    marks: retryMarks(work, Date.now()),
-  });
-  return true;
-}
-
-/** Later again with its attempts as they are: what an open breaker does instead of a retry. */
-async function unspent(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
-  if (work.revoked) return true;
-  if (context.ordered) {
-    context.hold(work, delayMs);
-    return false;
-  }
-  const { delivery } = work;
-  const { marks } = delivery.message;
-  const same = !work.suspect && work.attempts === readProgress(marks).attempts;
-  await context.settler.settle({
-    kind: 'retry',
-    delivery,
-    delayMs,
-    marks: same ? marks : retryMarks(work, Date.now()),
-  });
-  return true;
-}
-
-async function dead(work: Work, context: ProcessContext, reason: string, error: unknown): Promise<Finished> {
-  if (work.revoked) return true;
-  const { plan, topic, settler, emitter } = context;
-  const marks = deadMarks({ ...work, reason, error, group: plan.group }, work.delivery, Date.now());
-  const outcome = await settler.settle({ kind: 'dead', delivery: work.delivery, marks });
-  if (outcome === 'settled') {
-    const id = work.delivery.message.id ?? work.delivery.position;
-    emitter.emit('dead-lettered', {
-      topic: topic.name,
-      group: plan.group,
-      id,
-      reason: marks.reason ?? reason,
-      attempts: work.attempts,
-    });
-  }
-  return true;
-}
-
-async function expired(work: Work, context: ProcessContext): Promise<Finished> {
-  const { topic, plan, settler, emitter } = context;
-  if (topic.options.onExpired !== 'drop') {
-    return dead(work, context, 'expired', undefined);
-  }
-  emitter.emit('dropped', {
-    topic: topic.name,
-    group: plan.group,
-    id: work.delivery.message.id ?? work.delivery.position,
-    reason: 'expired',
-  });
-  await settler.settle({ kind: 'done', delivery: work.delivery });
-  return true;
-}
+const crashedError = ({ attempts }: Work): Error =>
+  new Error(`its consumer died while it handled the message, again and again; ${attempts} calls were counted`);

@@ -4,9 +4,9 @@
  */
 
 import type { SettleOutcome } from '../port.ts';
+import type { ProcessContext } from './context.ts';
 import { type Fifo, fifo } from './fifo.ts';
 import { begunMarks, retryMarks } from './marks.ts';
-import type { ProcessContext } from './process.ts';
 import type { Work } from './work.ts';
 
 /** How long a copy is waited for before the next is sent: those counted ahead should be called one by one, too. */

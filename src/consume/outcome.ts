@@ -1,0 +1,89 @@
+/** How a message leaves this consumer: each way ends in one settlement, or in none where it is held or was lost. */
+
+import { HoldfastError } from '../errors.ts';
+import { wholeMs } from '../policy/delays.ts';
+import type { Finished, ProcessContext } from './context.ts';
+import { deadMarks, readProgress, retryMarks } from './marks.ts';
+import type { Work } from './work.ts';
+
+export async function settleDone(work: Work, { settler }: ProcessContext): Promise<Finished> {
+  if (work.revoked) return true;
+  const settled = settler.settle({ kind: 'done', delivery: work.delivery });
+  // Else not awaited: order speaks of successful handlings, so neither the slot nor the key has anything to wait for.
+  // But a suspect is counted, and must not come again because the next one has killed the process.
+  if (work.suspect) await settled;
+  return true;
+}
+
+export async function retry(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
+  if (work.revoked) return true;
+  if (context.ordered) {
+    context.hold(work, wholeMs(delayMs));
+    return false;
+  }
+  await context.settler.settle({
+    kind: 'retry',
+    delivery: work.delivery,
+    delayMs: wholeMs(delayMs),
+    marks: retryMarks(work, Date.now()),
+  });
+  return true;
+}
+
+/** Later again with its attempts as they are: what an open breaker does instead of a retry. */
+export async function unspent(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
+  if (work.revoked) return true;
+  if (context.ordered) {
+    context.hold(work, delayMs);
+    return false;
+  }
+  const { delivery } = work;
+  const { marks } = delivery.message;
+  const same = !work.suspect && work.attempts === readProgress(marks).attempts;
+  await context.settler.settle({
+    kind: 'retry',
+    delivery,
+    delayMs,
+    marks: same ? marks : retryMarks(work, Date.now()),
+  });
+  return true;
+}
+
+export async function dead(work: Work, context: ProcessContext, reason: string, error: unknown): Promise<Finished> {
+  if (work.revoked) return true;
+  const { plan, topic, settler, emitter } = context;
+  const marks = deadMarks({ ...work, reason, error, group: plan.group }, work.delivery, Date.now());
+  const outcome = await settler.settle({ kind: 'dead', delivery: work.delivery, marks });
+  if (outcome === 'settled') {
+    const id = work.delivery.message.id ?? work.delivery.position;
+    emitter.emit('dead-lettered', {
+      topic: topic.name,
+      group: plan.group,
+      id,
+      reason: marks.reason ?? reason,
+      attempts: work.attempts,
+    });
+  }
+  return true;
+}
+
+export async function expired(work: Work, context: ProcessContext): Promise<Finished> {
+  const { topic, plan, settler, emitter } = context;
+  if (topic.options.onExpired !== 'drop') {
+    return dead(work, context, 'expired', undefined);
+  }
+  emitter.emit('dropped', {
+    topic: topic.name,
+    group: plan.group,
+    id: work.delivery.message.id ?? work.delivery.position,
+    reason: 'expired',
+  });
+  await settler.settle({ kind: 'done', delivery: work.delivery });
+  return true;
+}
+
+export const lostError = (topic: string, group: string): HoldfastError =>
+  new HoldfastError(
+    'handler-aborted',
+    `Group "${group}" of topic "${topic}" has lost the message: its connection, lease or partition is gone, or its consumer closes. It comes again`,
+  );
