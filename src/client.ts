@@ -16,9 +16,10 @@ import type { Message } from './message.ts';
 import { checkOptions, durationMs, object, positiveMs, signal } from './options.ts';
 import type { Backlog, BrokerAdapter, OutboxAddOptions, OutboxRow, OutboxShape } from './port.ts';
 import { DEFAULT_MAX_BYTES } from './publish/encode.ts';
-import { MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
+import { isOrdered, MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
 import type { Publisher, Receipt } from './publish/publisher.ts';
 import { route, routeRow } from './publish/route.ts';
+import { createTurns } from './publish/turns.ts';
 import { groupsOf, shapeOf } from './shape.ts';
 import type { Topic } from './topic.ts';
 
@@ -130,6 +131,7 @@ function inputError(error: unknown, topic: string): HoldfastError {
 
 export function createClient({ adapter, publisher, emitter, source, crashPoint }: ClientSetup): Client {
   const topologies = createTopologies(adapter, emitter);
+  const turns = createTurns();
   const consumers = new Set<ConsumerInternals>();
   const stops = new Set<() => Promise<void>>();
   const maxBytes = Math.min(adapter.capabilities.maxBodyBytes, DEFAULT_MAX_BYTES);
@@ -142,18 +144,25 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     if (!accepting) throw new HoldfastError('client-closed', 'The message was not sent: the client is closed');
     const deadline = Date.now() + (options?.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     const preparing = prepare(topic, payload, options, maxBytes);
-    const prepared = preparing instanceof Promise ? await preparing : preparing;
-    // Awaited only the first time, so that later publishes of one tick share a batch.
-    const topology =
-      topologies.known(topic) ?? (await topologies.declareTopic(topic, until(deadline, options?.signal)));
-    if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {
-      throw new HoldfastError(
-        'unsupported',
-        `${adapter.name} cannot delay a publish: leave out delayMs, or use another adapter`,
-        { outcome: 'not-sent' },
-      );
+    const turn = turns.take(topic.name, preparing instanceof Promise && isOrdered(topic));
+    try {
+      const prepared = preparing instanceof Promise ? await preparing : preparing;
+      if (turn !== undefined) await turn.before;
+      // Awaited only the first time, so that later publishes of one tick share a batch.
+      const topology =
+        topologies.known(topic) ?? (await topologies.declareTopic(topic, until(deadline, options?.signal)));
+      if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {
+        throw new HoldfastError(
+          'unsupported',
+          `${adapter.name} cannot delay a publish: leave out delayMs, or use another adapter`,
+          { outcome: 'not-sent' },
+        );
+      }
+      // Not awaited here: the turn ends when the message is in its queue.
+      return publisher.publish(route(prepared, topology, source, Date.now()), deadline, options?.signal);
+    } finally {
+      turn?.leave();
     }
-    return publisher.publish(route(prepared, topology, source, Date.now()), deadline, options?.signal);
   }
 
   async function consume(

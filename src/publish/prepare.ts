@@ -42,9 +42,17 @@ export function prepare(
   maxBytes: number = DEFAULT_MAX_BYTES,
 ): Prepared | Promise<Prepared> {
   const valid = validate(topic.name, topic.options.schema, payload);
-  return valid === undefined
-    ? build(topic, payload, options, maxBytes)
-    : valid.then(() => build(topic, payload, options, maxBytes));
+  if (valid === undefined) return build(topic, payload, options, maxBytes);
+  // Encoded now: what the caller changes while the schema is awaited was never checked.
+  let built: Prepared;
+  try {
+    built = build(topic, payload, options, maxBytes);
+  } catch (error) {
+    return valid.then(() => {
+      throw error;
+    });
+  }
+  return valid.then(() => built);
 }
 
 function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, maxBytes: number): Prepared {
@@ -112,7 +120,7 @@ function laneOf(topic: Topic, payload: unknown, asked: Priority | undefined): Pr
 }
 
 const orderedTopics = new WeakMap<object, boolean>();
-function isOrdered(topic: Topic): boolean {
+export function isOrdered(topic: Topic): boolean {
   let ordered = orderedTopics.get(topic);
   if (ordered === undefined) {
     ordered = groupsOf(topic.options).some((group) => group.ordered);
