@@ -31,6 +31,7 @@ import { inWorld } from './world.ts';
 export function brokerSuite(options: BrokerSuiteOptions): void {
   const suite: Suite = {
     ...options,
+    byKey: options.capabilities.order === 'none' ? 'none' : 'key',
     case: (title, run, timeoutMs) =>
       void options.it(
         `${options.name}: ${title}`,

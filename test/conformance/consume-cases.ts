@@ -61,7 +61,7 @@ export function consumeCases(suite: Suite): void {
   });
 
   suite.case('each group gets every message, once per group', async (world) => {
-    const topic = world.topic({ groups: { billing: 'none', board: 'key', mail: 'none' } });
+    const topic = world.topic({ groups: { billing: 'none', board: suite.byKey, mail: 'none' } });
     const client = await world.client();
     const other = await world.client();
     const consumed = await Promise.all([

@@ -63,6 +63,7 @@ export function delayCases(suite: Suite): void {
     ]);
   });
 
+  if (suite.byKey === 'none') return;
   suite.case('S14: delay and order exclude each other', async (world) => {
     const client = await world.client();
     const topic = world.topic({ groups: { g: 'key' } });

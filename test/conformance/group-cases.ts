@@ -75,7 +75,7 @@ export function groupCases(suite: Suite): void {
   }
 
   suite.case('S2: another number of partitions is refused, by whichever client', async (world) => {
-    const script = world.script({ groups: { g: 'key' }, partitions: 2 });
+    const script = world.script({ groups: { g: suite.byKey }, partitions: 2 });
     const client = await world.client();
     await publishOrders(client, world.topic(script), 1);
     const other = await world.client();
@@ -86,23 +86,25 @@ export function groupCases(suite: Suite): void {
     await publishOrders(other, world.topic(script), 1);
   });
 
-  suite.case(
-    'S1: a group that is declared with another order is refused, or goes on and loses nothing',
-    async (world) => {
-      const script = world.script({ groups: { g: 'key' }, partitions: 2 });
-      const client = await world.client();
-      const ids = await publishOrders(client, world.topic(script), 5);
-      const other = await world.client();
-      const changed = world.topic({ ...script, groups: { g: 'none' } });
-      try {
-        const { handled } = await world.consume(other, changed, quick('g'));
-        // Where the broker's objects are the same either way, as Kafka's are.
-        await handled.all(ids);
-      } catch (error) {
-        assert.ok(isHoldfastError(error) && error.code === 'topology-conflict', String(error));
-      }
-    },
-  );
+  if (suite.byKey === 'key') {
+    suite.case(
+      'S1: a group that is declared with another order is refused, or goes on and loses nothing',
+      async (world) => {
+        const script = world.script({ groups: { g: 'key' }, partitions: 2 });
+        const client = await world.client();
+        const ids = await publishOrders(client, world.topic(script), 5);
+        const other = await world.client();
+        const changed = world.topic({ ...script, groups: { g: 'none' } });
+        try {
+          const { handled } = await world.consume(other, changed, quick('g'));
+          // Where the broker's objects are the same either way, as Kafka's are.
+          await handled.all(ids);
+        } catch (error) {
+          assert.ok(isHoldfastError(error) && error.code === 'topology-conflict', String(error));
+        }
+      },
+    );
+  }
 
   suite.case('declare: verify creates nothing and says what is missing, none trusts', async (world) => {
     const script = world.script();
@@ -126,7 +128,7 @@ export function groupCases(suite: Suite): void {
   });
 
   suite.case('many clients may declare, publish and consume at once from the start', async (world) => {
-    const script = world.script({ groups: { g: 'none', h: 'key' }, partitions: 3 });
+    const script = world.script({ groups: { g: 'none', h: suite.byKey }, partitions: 3 });
     const clients = await Promise.all(Array.from({ length: 5 }, () => world.client()));
     const published = await Promise.all(
       clients.map((client, index) => publishOrders(client, world.topic(script), 10, { prefix: `c${index}-` })),

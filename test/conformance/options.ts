@@ -46,5 +46,7 @@ export interface PrivateServer {
 
 /** Registers cases: a title which is a promise, and what proves it. */
 export interface Suite extends BrokerSuiteOptions {
+  /** How a group is declared that would be ordered: `'none'` where the adapter has no order, so that the rest is tested all the same. */
+  readonly byKey: 'key' | 'none';
   case(title: string, run: (world: import('./world.ts').World) => Promise<void>, timeoutMs?: number): void;
 }
