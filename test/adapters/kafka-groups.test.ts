@@ -46,7 +46,7 @@ function start(topology: Topology, settles: string): { child: ChildProcess; line
 }
 
 describe('a Kafka consumer that dies', () => {
-  it('skips nothing that it had not settled, though it had settled what came after (trap 11), and the rest comes as suspect', async () => {
+  it('Trap 11: settled out of order and killed, it skips nothing that it had not settled, and the rest comes as suspect', async () => {
     const { adapter } = await connect();
     const topology = topologyOf({ partitions: 1 });
     await adapter.declare(topology);
@@ -80,7 +80,7 @@ describe('a Kafka consumer that dies', () => {
 });
 
 describe('a Kafka consumer group', () => {
-  it('keeps a member whose handler runs longer than the session timeout (trap 12)', async () => {
+  it('Trap 12: a handler that runs longer than the session timeout keeps its member in the group', async () => {
     const { adapter } = await connect({ sessionTimeoutMs: 6_000 });
     const topology = topologyOf({ partitions: 1 });
     await adapter.declare(topology);
@@ -113,7 +113,7 @@ describe('a Kafka consumer group', () => {
     const moved = new Set(second.got.map(({ shard }) => shard));
     expect(moved.size).toBe(2);
     const outcomes = await first.source.settle(first.got.map((delivery) => ({ kind: 'done', delivery })));
-    // Trap 13: what has moved is stale here; what stayed was not disturbed.
+    // What has moved is stale here; what stayed was not disturbed.
     for (const [index, delivery] of first.got.entries())
       expect(outcomes[index]).toBe(moved.has(delivery.shard) ? 'stale' : 'settled');
     await until(async () => (await one.adapter.backlog(topology, 'billing')).ready === 20);
@@ -191,7 +191,7 @@ describe('a Kafka consumer group', () => {
     for (const key of keys) expect(firsts.get(key)).toEqual(Array.from({ length: 60 }, (_, i) => i));
   });
 
-  it('takes back, as stale, what a member had that was put out of the group, and goes on (trap 46)', async () => {
+  it('takes back, as stale, what a member had that was put out of the group, and goes on', async () => {
     const { adapter } = await connect();
     const topology = topologyOf({ partitions: 2 });
     await adapter.declare(topology);

@@ -84,7 +84,7 @@ describe('retries on Kafka', () => {
     expect((await adapter.backlog(topology, 'billing')).delayed).toBe(0);
   });
 
-  it('that are far from due hold up neither new messages nor shorter retries (trap 17)', async () => {
+  it('Trap 17: that are far from due hold up neither other partitions, nor shorter retries, nor heartbeats', async () => {
     const { adapter } = await connect({ sessionTimeoutMs: 6_000 });
     const topology = topologyOf({ partitions: 1 });
     await adapter.declare(topology);
@@ -291,7 +291,7 @@ describe('dead letters on Kafka', () => {
     ['dead', 'dead:copy-confirmed'],
     ['retry', 'settle:copy-confirmed'],
   ] as const)(
-    'lose nothing when the copy (%s) is confirmed and the process dies before the original is settled (trap 43)',
+    'Trap 43: lose nothing when the copy (%s) is confirmed and the process dies before the original is settled',
     async (kind, point) => {
       const reached = Promise.withResolvers<void>();
       const crashPoint = (name: string): Promise<void> | undefined => {

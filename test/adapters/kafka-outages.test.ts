@@ -22,7 +22,7 @@ describe('when the broker goes away', () => {
   });
   afterAll(() => server?.stop());
 
-  it('settles every publish by its deadline, keeps what it confirmed, and resumes by itself (trap 44)', async () => {
+  it('Trap 44: settles every publish by its deadline, keeps what it confirmed, and resumes by itself', async () => {
     const { adapter } = await connect({ brokers: server.url });
     const topology = topologyOf({ partitions: 3 });
     await adapter.declare(topology);
@@ -125,7 +125,7 @@ describe('when the broker goes away', () => {
 });
 
 describe('what the broker refuses', () => {
-  it('is rejected for good, and concerns its own partition alone (trap 20)', async () => {
+  it('Trap 20: is rejected for good, and concerns its own partition alone', async () => {
     const { adapter } = await connect();
     const [narrow, wide] = [topologyOf({ partitions: 1 }), topologyOf({ partitions: 1 })];
     await adapter.declare(narrow);

@@ -52,7 +52,7 @@ describe('a ladder', () => {
 });
 
 describe('the broker’s clock', () => {
-  it('is never taken for later than it is, whatever our own says (trap 49)', () => {
+  it('Trap 49: is never taken for later than it is, whatever our own says', () => {
     let mine = 5_000;
     const clock = brokerClock(
       () => mine,

@@ -62,7 +62,7 @@ describe('publishing to Kafka', () => {
     expect([...delivery!.message.body]).toEqual([0, 255, 10, 13, 0]);
   });
 
-  it('keeps the order of one key over concurrent publishes (trap 52)', async () => {
+  it('Trap 52: keeps the order of one key over concurrent publishes', async () => {
     const { adapter } = await connect();
     const topology = topologyOf({ partitions: 4 });
     await adapter.declare(topology);
@@ -84,7 +84,7 @@ describe('publishing to Kafka', () => {
     }
   });
 
-  it('stores a thousand concurrent publishes at a thousand positions (trap 16)', async () => {
+  it('Trap 16: stores a thousand concurrent publishes at a thousand positions', async () => {
     const { adapter } = await connect();
     const topology = topologyOf({ partitions: 6 });
     await adapter.declare(topology);
@@ -93,6 +93,7 @@ describe('publishing to Kafka', () => {
     ).flat();
     const positions = outcomes.map((outcome) => (outcome.kind === 'confirmed' ? outcome.position : outcome.kind));
     expect(new Set(positions).size).toBe(1_000);
+    expect((await adapter.backlog(topology, 'billing')).ready).toBe(1_000);
   });
 
   it('refuses a message that is too large for good, and stores the others of its batch', async () => {
