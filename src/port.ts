@@ -154,24 +154,41 @@ export interface Source {
 
 /** One dead letter as stored. `handle` is valid while the scan that yielded it is open. */
 export interface StoredLetter {
+  /** Names this death: a message that is replayed and dies again is another letter. */
   readonly letterId: string;
+  /** Where it stands among the group's letters, as text that compares. The same in every scan, and never given to another letter. */
+  readonly place: string;
   readonly message: Incoming;
   readonly lane: Priority;
   /** Epoch milliseconds at which it was dead-lettered, if the broker knows. */
   readonly deadAt: number | undefined;
   readonly handle: unknown;
 }
+/** What takes a letter's place in its group: an edited message, with an id of its own. */
+export interface Replacement {
+  readonly letter: StoredLetter;
+  /** Its lane is the letter's. Without a `partition` it belongs where the letter came from. */
+  readonly message: Outgoing;
+  readonly marks: Headers;
+}
 export interface DeadLetterStore {
+  /** Whether scans yield letters by ascending `place`; else only roughly, oldest first. */
+  readonly sorted: boolean;
   /**
    * Walks the group's dead letters, oldest first, in pages. Leaving the loop (also by `break` or a throw) puts back all
    * that was neither replayed nor discarded. At most one scan at a time where the broker needs a lock: the second throws.
+   * Letters that come in while it walks are left to the next scan.
    */
   scan(options: {
     readonly pageSize: number;
     readonly signal: AbortSignal | undefined;
+    /** Letters up to this place are not wanted, and may be left out. */
+    readonly after?: string | undefined;
   }): AsyncIterable<readonly StoredLetter[]>;
   /** Publishes each to its own group alone, with id, key, headers and bytes as they were and `marks` as given; then removes it. */
   replay(letters: readonly StoredLetter[], marks: Headers): Promise<readonly SettleOutcome[]>;
+  /** Publishes each message to the letter's group alone, past publish-side dedupe; then removes the letter. */
+  replace(replacements: readonly Replacement[]): Promise<readonly SettleOutcome[]>;
   discard(letters: readonly StoredLetter[]): Promise<readonly SettleOutcome[]>;
   /** Exact number of letters, or undefined where the broker cannot tell. */
   count(): Promise<number | undefined>;
@@ -405,6 +422,8 @@ export interface OutboxRow extends OutboxEntry {
   readonly attempts: number;
   /** Epoch milliseconds by the database's clock. */
   readonly addedAt: number;
+  /** The database's clock when the row was read: by it rows expire. @default the relay takes its host's */
+  readonly readAt?: number;
 }
 export interface ShardLease {
   readonly shard: number;
@@ -459,9 +478,39 @@ export interface Outbox<Tx> {
   readonly relay: OutboxRelayStore;
 }
 
+/** A message that was accepted while the broker was away (S16): a row of the outbox with times and a source of its own. */
+export interface SpillEntry extends OutboxEntry {
+  readonly source: string;
+  /** Epoch milliseconds by the publisher's clock. */
+  readonly publishedAt: number;
+  /** What it counts for in `SpillState.bytes`. */
+  readonly bytes: number;
+}
+export interface SpillState {
+  /** Spilled messages that were neither sent nor parked, whoever spilled them. */
+  readonly rows: number;
+  readonly bytes: number;
+  /** Since the oldest of them was stored, by the database's clock; undefined where there is none. */
+  readonly oldestAgeMs: number | undefined;
+}
+/** The publisher's side of an outbox: where messages wait while the broker is away. `relay` sends them like all others. */
+export interface SpillStore {
+  /**
+   * Stores all of them, in this order, by one transaction of its own, or none; durable when it fulfils, with one row id
+   * each. A rejection with `outcome: 'unknown'` means that they may be stored all the same.
+   */
+  add(entries: readonly SpillEntry[]): Promise<readonly string[]>;
+  /** Which of these rows still wait to be sent. */
+  left(rowIds: readonly string[]): Promise<readonly string[]>;
+  /** Cheap where there is none. */
+  state(): Promise<SpillState>;
+}
+
 export interface Store<Tx> {
   readonly outbox: Outbox<Tx>;
   readonly inbox: Inbox<Tx>;
+  /** Needed by `connect({ spill })`. */
+  readonly spill?: SpillStore;
   /** Creates or upgrades the store's tables. Idempotent, and safe when several processes run it at once. */
   migrate(): Promise<void>;
   /** Ends what the store itself opened (timers, listeners, its own handle); a pool of the caller's stays open. */

@@ -12,7 +12,8 @@ const milliseconds = (time: string): string => `floor(extract(epoch FROM ${time}
  */
 export const readStatement = ({ outbox, leases, shapes }: Names): string => `
   SELECT stored.id::text AS row_id, stored.shard::text, source, topic, message_id, key, dedupe_key, lane, headers::text,
-    content_type, body, expires_in_ms::text, attempts::text, ${milliseconds('added_at')}::text AS added_at,
+    content_type, body, published_at::text, expires_in_ms::text, attempts::text, ${milliseconds('added_at')}::text AS added_at,
+    ${milliseconds('statement_timestamp()')}::text AS read_at,
     greatest(0, delay_ms - ${milliseconds('(statement_timestamp() - added_at)')})::text AS delay_ms,
     (SELECT shape FROM ${shapes} AS shape WHERE shape.id = stored.shape LIMIT 1) AS shape
   FROM (
@@ -90,7 +91,7 @@ export const settleStatement = ({ outbox, parked, leases }: Names): string => `
   UNION ALL SELECT id::text FROM later`;
 
 const messageColumns = `shard, id, source, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, body,
-  delay_ms, expires_in_ms, attempts, added_at`;
+  delay_ms, expires_in_ms, attempts, added_at, published_at`;
 
 /** Beyond so many rows they are no longer counted one by one. */
 const countedRows = 10_000;

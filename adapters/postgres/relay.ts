@@ -119,6 +119,7 @@ interface StoredRow {
   readonly expires_in_ms: string | null;
   readonly attempts: string;
   readonly added_at: string;
+  readonly read_at: string;
 }
 
 function toRow(row: StoredRow): OutboxRow {
@@ -140,5 +141,7 @@ function toRow(row: StoredRow): OutboxRow {
     expiresInMs: row.expires_in_ms === null ? undefined : Number(row.expires_in_ms),
     attempts: Number(row.attempts),
     addedAt: Number(row.added_at),
+    ...(row.published_at === null ? {} : { publishedAt: Number(row.published_at) }),
+    readAt: Number(row.read_at),
   };
 }

@@ -44,7 +44,7 @@ const ready = `
  */
 const readStatement = `
   SELECT CAST(id AS TEXT) AS row_id, shard, source, topic, message_id, key, dedupe_key, lane, headers, content_type, body,
-    expires_in_ms, attempts, added_at, max(0, delay_ms - (${nowMs} - added_at)) AS remaining_ms,
+    expires_in_ms, attempts, added_at, ${nowMs} AS read_at, max(0, delay_ms - (${nowMs} - added_at)) AS remaining_ms,
     (SELECT shape FROM holdfast_outbox_shapes AS known WHERE known.id = due.shape) AS shape_text
   FROM holdfast_outbox AS due
   WHERE due.shard IN (
@@ -103,6 +103,7 @@ function toRow(row: Record<string, unknown>): OutboxRow {
   const headers = text('headers');
   const shape = text('shape_text');
   const expiresInMs = text('expires_in_ms');
+  const publishedAt = text('published_at');
   if (shape === undefined) throw new Error(`Row ${row.row_id} of the outbox refers to a shape that was deleted.`);
   return {
     rowId: String(row.row_id),
@@ -121,5 +122,6 @@ function toRow(row: Record<string, unknown>): OutboxRow {
     expiresInMs: expiresInMs === undefined ? undefined : Number(expiresInMs),
     attempts: Number(row.attempts),
     addedAt: Number(row.added_at),
+    readAt: Number(row.read_at),
   };
 }

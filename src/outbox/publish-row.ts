@@ -39,12 +39,18 @@ const PARKED: readonly string[] = [
   'unsupported',
 ];
 
-export async function publishRow(row: OutboxRow, inside: ClientInternals, timeoutMs: number): Promise<Settled> {
+/** `now`: epoch milliseconds by the database's clock, which knows when the row was added. */
+export async function publishRow(
+  row: OutboxRow,
+  inside: ClientInternals,
+  timeoutMs: number,
+  now: number,
+): Promise<Settled> {
   const { rowId, shard } = row;
   const shape = shapeOf(row);
   if (shape === undefined)
     return { rowId, shard, kind: 'park', reason: 'bad-shape: its topic definition cannot be read' };
-  if (row.expiresInMs !== undefined && row.addedAt + row.expiresInMs <= Date.now()) {
+  if (row.expiresInMs !== undefined && row.addedAt + row.expiresInMs <= now) {
     if (shape.onExpired !== 'drop') return { rowId, shard, kind: 'park', reason: 'expired' };
     inside.emitter.emit('dropped', { topic: row.topic, group: '', id: row.id, reason: 'expired' });
     return { rowId, shard, kind: 'sent' };

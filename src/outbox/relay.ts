@@ -60,6 +60,8 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
   const paces = [createPace(maxIdleMs), createPace(maxIdleMs)] as const;
   let leases: readonly ShardLease[] = [];
   let leasedUntil = 0;
+  // How far the database's clock is ahead of our monotonic one.
+  let storeAheadMs: number | undefined;
   // Also of shards handed over: what we published of them may be deleted until somebody else takes them.
   const everHeld = new Map<number, ShardLease>();
   let stopping = false;
@@ -104,7 +106,7 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     const pace = paces[half];
     const flight = createFlight({
       chainOf,
-      publish: async (row) => (holds(row.shard) ? publishRow(row, inside, timeoutMs) : undefined),
+      publish: async (row) => (holds(row.shard) ? publishRow(row, inside, timeoutMs, storeNow()) : undefined),
       async settle(settlements) {
         await inside.crashPoint?.('relay:confirmed');
         await withRetries(
@@ -124,6 +126,7 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
       const full = flight.size >= batchSize * MOST_BATCHES;
       try {
         const rows = mine.length === 0 || full ? [] : await store.read(mine, batchSize + flight.size);
+        if (rows[0]?.readAt !== undefined) storeAheadMs = rows[0].readAt - performance.now();
         const launched = flight.launch(rows);
         if (launched > 0) await flight.landed(SLOW_MS);
         await pace.next(launched > 0, () => stopping);
@@ -135,6 +138,7 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     await flight.landed(timeoutMs + 1_000);
   }
 
+  const storeNow = (): number => (storeAheadMs === undefined ? Date.now() : performance.now() + storeAheadMs);
   const holds = (shard: number): boolean => leases.some((held) => held.shard === shard);
 
   function report(settlements: readonly Settled[]): void {

@@ -46,12 +46,13 @@ export function outboxCases<Tx>(options: StoreSuiteOptions<Tx>): void {
     const before = Date.now();
     await added(store, topic, entry, { id: 'id-2', body: new Uint8Array(0) });
     const [first, second] = (await readAll(store)).rows;
-    const { rowId, addedAt, ...read } = first!;
+    const { rowId, addedAt, readAt, ...read } = first!;
     const { body, ...rest } = { ...read, body: new Uint8Array(read.body) };
     const wanted = await topic.toEntry(entry, undefined);
     assert.deepEqual({ ...rest, body }, { ...wanted, source: store.outbox.source, attempts: 0 });
     assert.equal(typeof rowId, 'string');
     assert.ok(Math.abs(addedAt - before) < 60_000);
+    assert.ok(readAt === undefined || (readAt >= addedAt && readAt - addedAt < 60_000), `read at ${readAt}`);
     assert.deepEqual(
       { key: second!.key, dedupeKey: second!.dedupeKey, headers: second!.headers, expiresInMs: second!.expiresInMs },
       { key: undefined, dedupeKey: undefined, headers: {}, expiresInMs: undefined },
