@@ -1,6 +1,6 @@
 import type { RedisOptions as ClientOptions, Redis } from 'ioredis';
 import { adapterError, isRefusal, messageOf, notConnected, plain, spoilsConnection } from './errors.ts';
-import type { Address, Settings } from './options.ts';
+import type { Settings } from './options.ts';
 
 /** One connection that is restored, by our own supervision, until `close`. */
 export interface Link {
@@ -50,12 +50,10 @@ export async function openLink(
   let dialling: Redis | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
-  let address = 0;
+  let dials = 0;
 
   async function dial(): Promise<void> {
-    const client = new Client(
-      clientOptions(settings, settings.addresses[address++ % settings.addresses.length]!, name),
-    );
+    const client = new Client(clientOptions(settings, dials++, name));
     dialling = client;
     let failure: unknown;
     client.on('error', (error) => {
@@ -81,14 +79,16 @@ export async function openLink(
   }
 
   function again(failures: number): void {
-    const delayMs = Math.min(1_000, 25 * 2 ** failures) * (0.5 + Math.random() / 2);
-    timer = setTimeout(() => {
-      dial().catch((error) => {
-        // A password that was changed, say: it is worth telling, once.
-        if (isRefusal(error) && failures === 0) events.onDown?.(error);
-        if (!closed) again(Math.min(failures + 1, 10));
-      });
-    }, delayMs);
+    timer = setTimeout(
+      () => {
+        dial().catch((error) => {
+          // A password that was changed, say: it is worth telling, once.
+          if (isRefusal(error) && failures === 0) events.onDown?.(error);
+          if (!closed) again(failures + 1);
+        });
+      },
+      reconnectDelayMs(failures, Math.random()),
+    );
   }
 
   // The first time, every address gets one try before we give up.
@@ -149,15 +149,24 @@ export async function openLink(
   };
 }
 
+/**
+ * Milliseconds until the next attempt, after so many in vain; `random` (0 to 1) keeps clients apart. However long a server
+ * was away, it is asked again within a second of being back.
+ */
+export function reconnectDelayMs(failures: number, random: number): number {
+  return Math.min(1_000, 25 * 2 ** Math.min(failures, 10)) * (0.5 + random / 2);
+}
+
 /** At once, also where the peer is silent: `disconnect` alone would wait for it to close its half. */
 function destroy(client: Redis): void {
   client.disconnect();
   (client as { stream?: { destroy(): void } }).stream?.destroy();
 }
 
-function clientOptions(settings: Settings, address: Address, name: string): ClientOptions {
-  const { host, port, username, password, db, tls } = address;
-  const { sentinels, connectTimeoutMs, commandTimeoutMs } = settings;
+/** Each dial begins with another address or Sentinel: the one before may be of no use. */
+function clientOptions(settings: Settings, dial: number, name: string): ClientOptions {
+  const { addresses, sentinels, connectTimeoutMs, commandTimeoutMs } = settings;
+  const { host, port, username, password, db, tls } = inTurn(addresses, dial)[0]!;
   return {
     ...(host === undefined ? {} : { host }),
     ...(port === undefined ? {} : { port }),
@@ -167,9 +176,11 @@ function clientOptions(settings: Settings, address: Address, name: string): Clie
     ...(sentinels === undefined
       ? {}
       : {
-          sentinels: [...sentinels.nodes],
+          sentinels: inTurn(sentinels.nodes, dial),
           name: sentinels.name,
           sentinelRetryStrategy: () => null,
+          // Else one that is frozen would hold up the dial for good.
+          sentinelCommandTimeout: Math.min(sentinelTimeoutMs, commandTimeoutMs),
           connectTimeout: connectTimeoutMs,
           ...(sentinels.password === undefined ? {} : { sentinelPassword: sentinels.password }),
           ...(tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: tls }),
@@ -189,3 +200,11 @@ function clientOptions(settings: Settings, address: Address, name: string): Clie
     maxLoadingRetryTime: 100,
   };
 }
+
+/** Longest wait for one Sentinel's answer, which it has in memory. */
+const sentinelTimeoutMs = 1_000;
+
+const inTurn = <T>(list: readonly T[], turn: number): T[] => {
+  const first = turn % list.length;
+  return [...list.slice(first), ...list.slice(0, first)];
+};

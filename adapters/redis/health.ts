@@ -49,6 +49,8 @@ type Check = AdapterHealth['checks'][number];
 export function serverChecks(facts: ServerFacts, { durability }: Settings): Check[] {
   const { evictionPolicy, appendOnly, appendFsync } = facts;
   const evicts = evictionPolicy !== undefined && evictionPolicy !== 'noeviction';
+  // What has an expiry here: leases of shards, and what was published lately.
+  const victims = evictionPolicy?.startsWith('volatile') ? 'leases and what it knows of resends' : 'messages';
   const live = appendOnly ? `appendfsync ${appendFsync ?? 'unknown'}` : 'appendonly no';
   const synced = appendOnly && (durability.waitAof || appendFsync === undefined || appendFsync === 'always');
   return [
@@ -56,7 +58,7 @@ export function serverChecks(facts: ServerFacts, { durability }: Settings): Chec
       name: 'eviction-policy',
       ok: !evicts,
       detail: evicts
-        ? `maxmemory-policy is ${evictionPolicy}: a full server deletes messages; set noeviction`
+        ? `maxmemory-policy is ${evictionPolicy}: a full server deletes ${victims}; set noeviction`
         : `maxmemory-policy is ${evictionPolicy ?? 'unknown'}`,
     },
     {

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Stream } from './flight.ts';
 import { presentMarks } from './marks.ts';
@@ -14,7 +15,10 @@ export const shardConsumer = 's';
  * Sharing: each shard goes to the live consumer with the highest hash(consumer, shard) that has not its full share yet.
  * Every consumer computes the same from the same registry, and few shards move when one comes or goes.
  *
- * ARGV: consumer, lease ms, partitions, lanes with commas, renew (1 or 0), then shard and token of what we hold in turn.
+ * Tokens rise by a random step: a failover may take back the writes of the last moments, and then the same number must
+ * not be given to another.
+ *
+ * ARGV: consumer, lease ms, partitions, lanes with commas, renew (1 or 0), step, then shard and token of what we hold.
  * Answers per shard: `keep`, `yield` (ours, but somebody else's turn), `lost`, `token:<n>` (taken now), or '' (not ours).
  */
 const heartbeatScript: Script = {
@@ -22,7 +26,7 @@ const heartbeatScript: Script = {
   lua: `${allowWhenFull}${serverTime}
 local base, me, ttl, partitions = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = {}
-for i = 6, #ARGV, 2 do held[ARGV[i]] = ARGV[i + 1] end
+for i = 7, #ARGV, 2 do held[ARGV[i]] = ARGV[i + 1] end
 
 local now = server_time()
 local renew = ARGV[5] == '1' or not redis.call('ZSCORE', base .. ':live', me)
@@ -54,13 +58,15 @@ for n = 0, partitions - 1 do
     for lane in string.gmatch(ARGV[4], '[^,]+') do
       redis.pcall('XGROUP', 'CREATE', base .. ':' .. lane .. ':' .. shard, 'g', '0', 'MKSTREAM')
     end
-    answer = 'token:' .. redis.call('HINCRBY', base .. ':fence', shard, 1)
+    answer = 'token:' .. redis.call('HINCRBY', base .. ':fence', shard, ARGV[6])
   end
   out[n + 1] = answer
 end
 return out
 `,
 };
+
+const tokenStep = (): number => randomInt(1, 2 ** 32);
 
 export interface Held {
   readonly shard: number;
@@ -79,24 +85,24 @@ export async function heartbeat(
   },
   held: readonly Held[],
 ): Promise<string[]> {
-  const args = [me.consumer, me.ttlMs, me.partitions, me.lanes.join(','), me.renew ? 1 : 0];
+  const args = [me.consumer, me.ttlMs, me.partitions, me.lanes.join(','), me.renew ? 1 : 0, tokenStep()];
   const rows = held.flatMap(({ shard, token }) => [shard, token]);
   return (await run(client, heartbeatScript, base, [...args, ...rows])) as string[];
 }
 
 /**
  * Gives a shard up: whoever takes it next finds the unsettled entries unspent, in order. Raises the token, so that
- * nothing that we sent before can act any more. ARGV: shard, token, then suffix and entry id of what is unsettled.
+ * nothing that we sent before can act any more. ARGV: shard, token, step, then suffix and entry id of what is unsettled.
  */
 const releaseScript: Script = {
   name: 'release',
   lua: `${allowWhenFull}
 local base, shard = KEYS[1], ARGV[1]
 if redis.call('HGET', base .. ':fence', shard) ~= ARGV[2] then return 0 end
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   redis.call('XCLAIM', base .. ':' .. ARGV[i], 'g', '${shardConsumer}', 0, ARGV[i + 1], 'RETRYCOUNT', 0, 'JUSTID')
 end
-redis.call('HINCRBY', base .. ':fence', shard, 1)
+redis.call('HINCRBY', base .. ':fence', shard, ARGV[3])
 redis.call('DEL', base .. ':lease:' .. shard)
 return 1
 `,
@@ -109,7 +115,7 @@ export async function releaseShard(
   unsettled: readonly Handle[],
 ): Promise<void> {
   const entries = unsettled.flatMap(({ suffix, entryId }) => [suffix, entryId]);
-  await run(client, releaseScript, base, [shard, token, ...entries]);
+  await run(client, releaseScript, base, [shard, token, tokenStep(), ...entries]);
 }
 
 /** No longer counted when shards are shared out. */

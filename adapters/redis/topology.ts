@@ -17,6 +17,9 @@ if partitions and partitions ~= ARGV[2] then
   return { 'topology-conflict', 'it has ' .. partitions .. ' partitions, not ' .. ARGV[2] }
 end
 if not partitions and not create then return { 'topology-missing', 'it does not exist' } end
+local lanes = redis.call('HGET', topic, 'lanes')
+if lanes == '1' and ARGV[3] == '0' then return { 'topology-conflict', 'lanes' } end
+if lanes ~= '1' and ARGV[3] == '1' and not create then return { 'topology-missing', 'it has no lanes' } end
 for i = 4, #ARGV, 2 do
   local kind = redis.call('HGET', topic, 'group:' .. ARGV[i])
   if kind and kind ~= ARGV[i + 1] then
@@ -26,8 +29,7 @@ for i = 4, #ARGV, 2 do
   if not kind and not create then return { 'topology-missing', 'it has no group ' .. ARGV[i] } end
 end
 if create then
-  redis.call('HSET', topic, 'partitions', ARGV[2])
-  if ARGV[3] == '1' or redis.call('HEXISTS', topic, 'lanes') == 0 then redis.call('HSET', topic, 'lanes', ARGV[3]) end
+  redis.call('HSET', topic, 'partitions', ARGV[2], 'lanes', ARGV[3])
   for i = 4, #ARGV, 2 do redis.call('HSET', topic, 'group:' .. ARGV[i], ARGV[i + 1]) end
 end
 return {}
@@ -46,12 +48,18 @@ export async function declareTopology(
   const kinds = groups.flatMap(({ name, ordered }) => [name, ordered ? 'ordered' : 'free']);
   const args = [mode, partitions, lanes ? 1 : 0, ...kinds];
   const answer = (await run(client, declareScript, topicKey(prefix, topic), args)) as string[];
-  const [code, detail] = answer;
+  const [code, found] = answer;
   if (code === undefined) return;
-  const remedy =
-    code === 'topology-conflict'
-      ? 'to change it, drain the topic and move to a new one'
-      : "declare it by a client that may create, or with declare: 'create'";
+  const key = topicKey(prefix, topic);
+  const [detail, remedy] =
+    found === 'lanes'
+      ? [
+          'it has the lanes high, normal and low, and is declared without priority: nobody would read high and low',
+          `keep its priority; or stop its publishers, drain it and say HSET ${key} lanes 0`,
+        ]
+      : code === 'topology-conflict'
+        ? [found, 'to change it, drain the topic and move to a new one']
+        : [found, "declare it by a client that may create, or with declare: 'create'"];
   throw adapterError(code as 'topology-conflict' | 'topology-missing', `Redis topic "${topic}": ${detail}; ${remedy}`);
 }
 

@@ -11,28 +11,9 @@ import { groupKey, lanesOf } from './keys.ts';
 import { markEntry } from './marks.ts';
 import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
-import { allowWhenFull, run, type Script } from './scripts.ts';
+import { newReaper } from './reap.ts';
 import { extendEntries, type Handle, settleEntries } from './settle.ts';
 import { ensureStreams } from './topology.ts';
-
-/** Removes consumers that are gone and hold nothing: with them, XGROUP DELCONSUMER would drop what is pending. */
-const reapScript: Script = {
-  name: 'reap',
-  lua: `${allowWhenFull}
-for i = 3, #ARGV do
-  local stream = KEYS[1] .. ':' .. ARGV[i]
-  local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, 'g')
-  for _, row in ipairs(consumers) do
-    local info = {}
-    for j = 1, #row, 2 do info[row[j]] = row[j + 1] end
-    if info.pending == 0 and (info.name == ARGV[1] or info.idle > tonumber(ARGV[2])) then
-      redis.call('XGROUP', 'DELCONSUMER', stream, 'g', info.name)
-    end
-  end
-end
-`,
-};
-const reapEveryMs = 60_000;
 
 /** Reads an unordered group: entries are leased one by one, by how long they have been idle. */
 export async function consumeUnordered(
@@ -53,7 +34,6 @@ export async function consumeUnordered(
   let reading: readonly Stream[] = streams;
   let claimAt = 0;
   let wakeId = '';
-  let reapAt = performance.now() + reapEveryMs;
 
   const ensure = (client: Redis): Promise<void> =>
     ensureStreams(client, settings.prefix, { topic: topology.topic, group, suffixes });
@@ -66,6 +46,7 @@ export async function consumeUnordered(
     },
   });
   const mover = startMover(base, control.use);
+  const reaper = newReaper(base, suffixes, leaseMs);
 
   const free = (stream: Stream): number => (pauses.has(stream.lane) ? 0 : prefetch - stream.inFlight.size);
 
@@ -130,10 +111,7 @@ export async function consumeUnordered(
 
   async function turn(client: Redis): Promise<void> {
     if (wakeId !== '' || performance.now() >= claimAt) await claim(client);
-    if (performance.now() >= reapAt) {
-      reapAt = performance.now() + reapEveryMs;
-      await run(client, reapScript, base, ['', Math.max(600_000, leaseMs * 10), ...suffixes]);
-    }
+    await reaper.look(client);
     const open = streams.filter((stream) => free(stream) > 0);
     const behind = open.find((stream) => stream.catchUp);
     if (behind) await catchUp(client, behind);
@@ -172,7 +150,7 @@ export async function consumeUnordered(
     // With no connection now, the lease's end gives them back.
     if (back.length > 0) await settle(back, 1_000);
     for (const { inFlight } of streams) inFlight.clear();
-    await control.use((client) => run(client, reapScript, base, [consumer, 2 ** 52, ...suffixes])).catch(() => {});
+    await control.use((client) => reaper.remove(client, consumer)).catch(() => {});
     reader.link.close();
   }
 

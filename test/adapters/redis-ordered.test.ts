@@ -49,7 +49,7 @@ describe('redis: ordered groups', () => {
     for (const inbox of inboxes) expect(new Set(inbox.deliveries.map(({ shard }) => shard)).size).toBe(2);
   });
 
-  it('trap 51: hands over in order, as suspect, what a consumer that died had not settled, and fences it', async () => {
+  it('Trap 51: hands over in order, as suspect, what a consumer that died had not settled, and fences it', async () => {
     const { adapter, topology } = await setUp(2);
     const proxy = await bench.proxy();
     const dying = await consume(await bench.adapter({ url: proxy.url, shardLeaseMs: 900 }), topology, { prefetch: 3 });

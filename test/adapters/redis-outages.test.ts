@@ -42,7 +42,7 @@ async function publishAll(
 
 describe('redis: outages', () => {
   for (const ordered of [false, true])
-    it(`trap 44: settles every publish and delivers every confirmed message, once, over kill -9 (ordered: ${ordered})`, async () => {
+    it(`Trap 44: settles every publish and delivers every confirmed message, once, over kill -9 (ordered: ${ordered})`, async () => {
       const server = await own();
       const url = server.url;
       const events: AdapterEvent[] = [];
@@ -128,7 +128,7 @@ describe('redis: outages', () => {
     expect(await two.settle('done', two.deliveries.at(-1)!)).toEqual(['settled']);
   });
 
-  it('trap 28: notices a connection that is silent, and goes on over another', async () => {
+  it('Trap 28: notices a connection that is silent, and goes on over another', async () => {
     const proxy = await bench.proxy();
     const adapter = await bench.adapter({ url: proxy.url, commandTimeoutMs: 600 });
     const topology = topologyOf();
@@ -175,7 +175,7 @@ describe('redis: outages', () => {
 });
 
 describe('redis: servers that refuse', () => {
-  it('trap 26: a full server refuses whole batches, loses nothing, and consumers can still empty it', async () => {
+  it('Trap 26: a full server refuses whole batches, loses nothing, and consumers can still empty it', async () => {
     const server = await own({ maxmemory: '6mb' });
     const adapter = await bench.adapter({ url: server.url });
     const free = topologyOf([
@@ -213,7 +213,7 @@ describe('redis: servers that refuse', () => {
     );
   });
 
-  it('trap 26: is unhealthy where a full server would delete messages, or syncs too seldom', async () => {
+  it('Trap 26: is unhealthy where a full server would delete messages, or syncs too seldom', async () => {
     const server = await own({ 'maxmemory-policy': 'allkeys-lru', appendfsync: 'everysec' });
     const events: AdapterEvent[] = [];
     const adapter = await bench.adapter({ url: server.url }, events);
@@ -236,7 +236,7 @@ describe('redis: servers that refuse', () => {
     expect((await healthy.health()).checks.every(({ ok }) => ok)).toBe(true);
   });
 
-  it('trap 27: confirms nothing that fewer replicas have than were asked for', async () => {
+  it('Trap 27: confirms nothing that fewer replicas have than were asked for', async () => {
     const adapter = await bench.adapter({ durability: { replicas: 1, timeoutMs: 100 } });
     const topology = topologyOf();
     await adapter.declare(topology);
@@ -273,7 +273,7 @@ describe('redis: servers that refuse', () => {
     await inbox.count(1);
   });
 
-  it('trap 22: leaves a server that has become a replica, and finds the new primary at its other address', async () => {
+  it('Trap 22: leaves a server that has become a replica, and finds the new primary at its other address', async () => {
     const [old, next] = [await own(), await own()];
     const adapter = await bench.adapter({ url: [old.url, next.url] });
     const topology = topologyOf();

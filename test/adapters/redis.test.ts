@@ -152,7 +152,7 @@ describe('redis: publish dedupe', () => {
     expect(inbox.texts()).toEqual(['a', 'b', 'c', 'e']);
   });
 
-  it('trap 21: stores once what it sends again after the connection broke behind the first', async () => {
+  it('Trap 21: stores once what it sends again after the connection broke behind the first', async () => {
     const proxy = await bench.proxy();
     const adapter = await bench.adapter({ url: proxy.url });
     const topology = topologyOf();
@@ -210,7 +210,7 @@ describe('redis: leases of an unordered group', () => {
     expect(other.deliveries[0]!.message.marks).toEqual({});
   });
 
-  it('trap 24: settles nothing for a consumer whose lease another has taken over', async () => {
+  it('Trap 24: settles nothing for a consumer whose lease another has taken over', async () => {
     const { proxy, inbox, adapter, topology } = await crashed(3, 300);
     const rival = await consume(adapter, topology, { leaseMs: 300 });
     await rival.count(3);
@@ -225,7 +225,7 @@ describe('redis: leases of an unordered group', () => {
     expect(await adapter.backlog(topology, 'g')).toMatchObject({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
   });
 
-  it('keeps what is extended from everybody else, and does not steal back what is lost', async () => {
+  it('S21: keeps what is extended from everybody else, and does not steal back what is lost', async () => {
     const adapter = await bench.adapter();
     const topology = topologyOf();
     await adapter.declare(topology);
@@ -366,7 +366,7 @@ describe('redis: dead letters', () => {
     expect(await adapter.backlog(topology, 'g')).toMatchObject({ ready: 0, inFlight: 0, dead: 7 });
   });
 
-  it('trap 50: loses and doubles nothing when the replay is interrupted and done again', async () => {
+  it('Trap 50: loses and doubles nothing when the replay is interrupted and done again', async () => {
     const adapter = await bench.adapter();
     const { topology } = await withLetters(adapter, 20);
     const proxy = await bench.proxy();
