@@ -424,6 +424,8 @@ export interface OutboxRow extends OutboxEntry {
   readonly addedAt: number;
   /** The database's clock when the row was read: by it rows expire. @default the relay takes its host's */
   readonly readAt?: number;
+  /** Of a spilled message: when it was published, in epoch milliseconds by its publisher's clock. Its expiry counts from then. */
+  readonly publishedAt?: number;
 }
 export interface ShardLease {
   readonly shard: number;
@@ -501,7 +503,7 @@ export interface SpillStore {
    */
   add(entries: readonly SpillEntry[]): Promise<readonly string[]>;
   /** Which of these rows still wait to be sent. */
-  left(rowIds: readonly string[]): Promise<readonly string[]>;
+  left(rows: readonly { readonly rowId: string; readonly shard: number }[]): Promise<readonly string[]>;
   /** Cheap where there is none. */
   state(): Promise<SpillState>;
 }

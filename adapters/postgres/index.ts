@@ -7,6 +7,7 @@ import { checkOptions, type PostgresStoreOptions } from './options.ts';
 import { outboxWriter } from './outbox.ts';
 import type { PgTransaction } from './pool.ts';
 import { relayStore } from './relay.ts';
+import { spillStore } from './spill.ts';
 import { inTransaction } from './transaction.ts';
 import { wakeUp } from './wake.ts';
 
@@ -42,6 +43,7 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
       relay: relayStore(pool, names, wake.onWake),
     },
     inbox: inboxOf(pool, names, added),
+    spill: spillStore(pool, names, source, added),
     migrate: () => migrate(pool, names),
     async close() {
       await wake.close();

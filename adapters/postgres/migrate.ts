@@ -47,6 +47,7 @@ export async function createSchema(tx: PgTransaction, { schema, quotedSchema }: 
 /** What each version adds, oldest first. A version that was released never changes. */
 const versions: readonly ((names: Names) => readonly string[])[] = [
   (names) => [...outboxTables(names), ...leaseTables(names), ...inboxTable(names)],
+  (names) => spillColumns(names),
 ];
 
 /** The columns of a message, the same in the outbox and among the parked. */
@@ -126,4 +127,13 @@ const inboxTable = ({ prefix, inbox }: Names): readonly string[] => [
   // Rows come in the order of their time, so an index of a few pages finds the old ones to delete.
   `CREATE INDEX "${prefix}inbox_handled_at" ON ${inbox} USING brin (handled_at)`,
   `COMMENT ON TABLE ${inbox} IS 'What was handled, per consumer group. Rows may be deleted once no broker, retry or replay can bring the message again.'`,
+];
+
+const spillColumns = ({ prefix, outbox, parked }: Names): readonly string[] => [
+  `ALTER TABLE ${outbox} ADD COLUMN published_at bigint, ADD COLUMN spilled_bytes bigint`,
+  `ALTER TABLE ${parked} ADD COLUMN published_at bigint`,
+  // Counts and sums them without reading a message.
+  `CREATE INDEX "${prefix}outbox_spilled" ON ${outbox} (added_at, spilled_bytes) WHERE spilled_bytes IS NOT NULL`,
+  `COMMENT ON COLUMN ${outbox}.published_at IS 'Of messages published while the broker was away: when, in epoch milliseconds.'`,
+  `COMMENT ON COLUMN ${outbox}.spilled_bytes IS 'Of the same: how much they count for.'`,
 ];

@@ -67,27 +67,40 @@ const insertOneStatement = ({ outbox, shapes }: Names): string => `
  * transaction sees none: whoever rolls back takes only its own copy along. Bodies travel as one binary value, cut up
  * by the server, as an array of them would travel as hexadecimal text.
  */
-const insertAllStatement = ({ outbox, shapes }: Names): string => `
+const insertAllStatement = (names: Names): string => insertStatement(names, NOTHING_MORE);
+
+/** What a kind of message has beside all others: the source of each, columns, and the arrays that they come from. */
+export interface MoreColumns {
+  readonly source: string;
+  readonly names: string;
+  readonly arrays: string;
+  readonly aliases: string;
+}
+const NOTHING_MORE: MoreColumns = { source: '$3', names: '', arrays: '', aliases: '' };
+
+export const insertStatement = ({ outbox, shapes }: Names, more: MoreColumns): string => `
   WITH used AS (
     INSERT INTO ${shapes} (id, shape)
     SELECT used.id, used.shape FROM unnest($1::uuid[], $2::text[]) AS used (id, shape)
     WHERE NOT EXISTS (SELECT FROM ${shapes} AS known WHERE known.id = used.id)
   )
-  INSERT INTO ${outbox} (${columns})
-  SELECT $3, substring($4::bytea FROM added.start FOR added.length), shard, shape, topic, message_id, key, dedupe_key,
-    lane, headers, content_type, delay_ms, expires_in_ms
+  INSERT INTO ${outbox} (${columns}${more.names})
+  SELECT ${more.source}, substring($4::bytea FROM added.start FOR added.length), shard, shape, topic, message_id, key,
+    dedupe_key, lane, headers, content_type, delay_ms, expires_in_ms${more.names}
   FROM unnest(
     $5::smallint[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::json[], $13::text[],
-    $14::bigint[], $15::bigint[], $16::integer[], $17::integer[]
+    $14::bigint[], $15::bigint[], $16::integer[], $17::integer[]${more.arrays}
   ) AS added (
     shard, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, delay_ms, expires_in_ms, start, length
+    ${more.aliases}
   )`;
 
 function oneValues(source: string, entry: OutboxEntry): unknown[] {
   return [source, buffer(entry.body), ...attributes(entry, shapeId(entry.shape))];
 }
 
-function allValues(source: string, entries: readonly OutboxEntry[]): unknown[] {
+/** What `insertStatement` takes before the caller's own. */
+export function allValues(source: string, entries: readonly OutboxEntry[]): unknown[] {
   const ids = new Map<string, string>();
   for (const { shape } of entries) if (!ids.has(shape)) ids.set(shape, shapeId(shape));
   const rows = entries.map((entry) => attributes(entry, ids.get(entry.shape)!));

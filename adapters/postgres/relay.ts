@@ -120,6 +120,7 @@ interface StoredRow {
   readonly attempts: string;
   readonly added_at: string;
   readonly read_at: string;
+  readonly published_at: string | null;
 }
 
 function toRow(row: StoredRow): OutboxRow {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
-import type { EntrySource, Outbox, OutboxAddOptions, OutboxEntry } from '../../src/port.ts';
+import type { EntrySource, Outbox, OutboxAddOptions, OutboxEntry, SpillEntry } from '../../src/port.ts';
 import { explained } from './store-errors.ts';
 import { patiently } from './store-patience.ts';
 import { nowMs } from './store-schema.ts';
@@ -13,7 +13,7 @@ export function outboxWriter(source: string, busyTimeoutMs: number, onAdded: (tx
     if (entries.length === 0) return [];
     try {
       // Within a transaction of the store's own the lock is held already; one of the caller's may have to wait for it.
-      await patiently({ path: 'the database', busyTimeoutMs }, () => insert(tx, source, entries));
+      await patiently({ path: 'the database', busyTimeoutMs }, () => insertEntries(tx, source, entries));
     } catch (error) {
       throw explained(error);
     }
@@ -40,17 +40,22 @@ export function outboxWriter(source: string, busyTimeoutMs: number, onAdded: (tx
   };
 }
 
-/** All of them or none, also where the caller catches the error and commits. */
-function insert(tx: DatabaseSync, source: string, entries: readonly OutboxEntry[]): void {
+/** All of them or none, also where the caller catches the error and commits. Returns their row ids. */
+export function insertEntries(
+  tx: DatabaseSync,
+  source: string,
+  entries: readonly (OutboxEntry & Partial<SpillEntry>)[],
+): readonly string[] {
   tx.exec('SAVEPOINT holdfast_add');
   try {
     const shape = tx.prepare('INSERT OR IGNORE INTO holdfast_outbox_shapes (id, shape) VALUES (?, ?)');
     const message = tx.prepare(
       `INSERT INTO holdfast_outbox (
          source, shard, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, body, delay_ms,
-         expires_in_ms, added_at
-       ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ${nowMs})`,
+         expires_in_ms, published_at, spilled_bytes, added_at
+       ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ${nowMs})`,
     );
+    const ids: string[] = [];
     const shapes = new Map<string, string>();
     for (const entry of entries) {
       let shapeId = shapes.get(entry.shape);
@@ -59,8 +64,8 @@ function insert(tx: DatabaseSync, source: string, entries: readonly OutboxEntry[
         shapes.set(entry.shape, shapeId);
         shape.run(shapeId, entry.shape);
       }
-      message.run(
-        source,
+      const { lastInsertRowid } = message.run(
+        entry.source ?? source,
         entry.shard,
         shapeId,
         entry.topic,
@@ -73,9 +78,13 @@ function insert(tx: DatabaseSync, source: string, entries: readonly OutboxEntry[
         entry.body,
         Math.ceil(entry.delayMs),
         entry.expiresInMs === undefined ? null : Math.ceil(entry.expiresInMs),
+        entry.publishedAt ?? null,
+        entry.bytes ?? null,
       );
+      ids.push(String(lastInsertRowid));
     }
     tx.exec('RELEASE holdfast_add');
+    return ids;
   } catch (error) {
     if (tx.isTransaction) tx.exec('ROLLBACK TO holdfast_add; RELEASE holdfast_add');
     throw error;

@@ -44,7 +44,8 @@ const ready = `
  */
 const readStatement = `
   SELECT CAST(id AS TEXT) AS row_id, shard, source, topic, message_id, key, dedupe_key, lane, headers, content_type, body,
-    expires_in_ms, attempts, added_at, ${nowMs} AS read_at, max(0, delay_ms - (${nowMs} - added_at)) AS remaining_ms,
+    expires_in_ms, attempts, added_at, published_at, ${nowMs} AS read_at,
+    max(0, delay_ms - (${nowMs} - added_at)) AS remaining_ms,
     (SELECT shape FROM holdfast_outbox_shapes AS known WHERE known.id = due.shape) AS shape_text
   FROM holdfast_outbox AS due
   WHERE due.shard IN (
@@ -123,5 +124,6 @@ function toRow(row: Record<string, unknown>): OutboxRow {
     attempts: Number(row.attempts),
     addedAt: Number(row.added_at),
     readAt: Number(row.read_at),
+    ...(publishedAt === undefined ? {} : { publishedAt: Number(publishedAt) }),
   };
 }

@@ -7,7 +7,7 @@ export const shards = 64;
 export const nowMs = `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`;
 
 export const messageColumns = `id, shard, source, shape, topic, message_id, key, dedupe_key, lane, headers, content_type,
-  body, delay_ms, expires_in_ms, attempts, added_at`;
+  body, delay_ms, expires_in_ms, attempts, added_at, published_at`;
 
 const columns = `
   shard INTEGER NOT NULL,
@@ -47,6 +47,12 @@ const versions: readonly string[] = [
    CREATE INDEX holdfast_inbox_handled_at ON holdfast_inbox (handled_at);
    WITH RECURSIVE shard (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM shard WHERE number < ${shards - 1})
    INSERT INTO holdfast_outbox_leases (shard) SELECT number FROM shard;`,
+  `-- Of messages that were published while the broker was away: when, and how much they count for.
+   ALTER TABLE holdfast_outbox ADD COLUMN published_at INTEGER;
+   ALTER TABLE holdfast_outbox ADD COLUMN spilled_bytes INTEGER;
+   ALTER TABLE holdfast_outbox_parked ADD COLUMN published_at INTEGER;
+   -- Counts and sums them without reading a message.
+   CREATE INDEX holdfast_outbox_spilled ON holdfast_outbox (added_at, spilled_bytes) WHERE spilled_bytes IS NOT NULL;`,
 ];
 
 /** Creates or upgrades the tables. To be called inside a write transaction: several processes may start at once. */

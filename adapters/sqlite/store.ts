@@ -6,6 +6,7 @@ import { checkStoreOptions, type SqliteStoreOptions } from './store-options.ts';
 import { outboxWriter } from './store-outbox.ts';
 import { relayStore } from './store-relay.ts';
 import { migrateStore } from './store-schema.ts';
+import { spillStore } from './store-spill.ts';
 import { storeWake } from './store-wake.ts';
 
 export type { SqliteStoreOptions } from './store-options.ts';
@@ -43,6 +44,7 @@ export function sqliteStore(options: SqliteStoreOptions): Store<DatabaseSync> {
       relay: relayStore(connection, wake.onWake),
     },
     inbox: storeInbox(connection, watch),
+    spill: spillStore(connection, source, wake.ring),
     migrate: () => connection.write(migrateStore),
     async close() {
       wake.close();

@@ -39,6 +39,12 @@ const PARKED: readonly string[] = [
   'unsupported',
 ];
 
+/** A spilled message's time is its publisher's, a host's like ours; all others are the database's. */
+function isExpired({ expiresInMs, addedAt, publishedAt }: OutboxRow, now: number): boolean {
+  if (expiresInMs === undefined) return false;
+  return publishedAt === undefined ? addedAt + expiresInMs <= now : publishedAt + expiresInMs <= Date.now();
+}
+
 /** `now`: epoch milliseconds by the database's clock, which knows when the row was added. */
 export async function publishRow(
   row: OutboxRow,
@@ -50,7 +56,7 @@ export async function publishRow(
   const shape = shapeOf(row);
   if (shape === undefined)
     return { rowId, shard, kind: 'park', reason: 'bad-shape: its topic definition cannot be read' };
-  if (row.expiresInMs !== undefined && row.addedAt + row.expiresInMs <= now) {
+  if (isExpired(row, now)) {
     if (shape.onExpired !== 'drop') return { rowId, shard, kind: 'park', reason: 'expired' };
     inside.emitter.emit('dropped', { topic: row.topic, group: '', id: row.id, reason: 'expired' });
     return { rowId, shard, kind: 'sent' };

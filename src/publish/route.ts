@@ -21,7 +21,7 @@ export function route(prepared: Prepared, topology: Topology, source: string, no
   };
 }
 
-/** An outbox row as `route` would have made it when it was added. */
+/** An outbox row as `route` would have made it when it was added, or published. */
 export function routeRow(row: OutboxRow, topology: Topology): Outgoing {
-  return { ...route(row, topology, row.source, row.addedAt), delayMs: row.delayMs };
+  return { ...route(row, topology, row.source, row.publishedAt ?? row.addedAt), delayMs: row.delayMs };
 }

@@ -5,13 +5,14 @@ import { type PostgresStoreOptions, postgresStore } from '../../adapters/postgre
 import { namesOf } from '../../adapters/postgres/names.ts';
 import { readStatement } from '../../adapters/postgres/relay-statements.ts';
 import { added, readAll, topicOf, until } from '../conformance/store-fixtures.ts';
-import { inboxStoreSuite, outboxStoreSuite } from '../conformance/store-suite.ts';
+import { inboxStoreSuite, outboxStoreSuite, spillStoreSuite } from '../conformance/store-suite.ts';
 import { admin, claim, connectionString, never, open, pidOf, withStore } from './postgres-store-fixture.ts';
 
 afterAll(() => admin.end());
 
 describe('postgres store: outbox', () => outboxStoreSuite({ it, open: () => open() }));
 describe('postgres store: inbox', () => inboxStoreSuite({ it, open: () => open() }));
+describe('postgres store: spill', () => spillStoreSuite({ it, open: () => open() }));
 
 describe('postgres store', () => {
   it('writes by a transaction of the caller, and publishes nothing if that rolls back', () =>

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
 import { type SqliteStoreOptions, sqliteStore } from '../../adapters/sqlite/store.ts';
 import { added, gate, readAll, topicOf, until } from '../conformance/store-fixtures.ts';
-import { inboxStoreSuite, outboxStoreSuite, type StoreUnderTest } from '../conformance/store-suite.ts';
+import { inboxStoreSuite, outboxStoreSuite, type StoreUnderTest, spillStoreSuite } from '../conformance/store-suite.ts';
 
 interface Opened extends StoreUnderTest<DatabaseSync> {
   readonly path: string;
@@ -46,6 +46,7 @@ async function open(more: Partial<SqliteStoreOptions> = {}): Promise<Opened> {
 
 describe('sqlite store: outbox', () => outboxStoreSuite({ it, open: () => open() }));
 describe('sqlite store: inbox', () => inboxStoreSuite({ it, open: () => open() }));
+describe('sqlite store: spill', () => spillStoreSuite({ it, open: () => open() }));
 
 describe('sqlite store', () => {
   async function withStore(

@@ -22,4 +22,5 @@ export {
   outboxStoreSuite,
   type StoreSuiteOptions,
   type StoreUnderTest,
+  spillStoreSuite,
 } from './store-suite.ts';
