@@ -14,6 +14,7 @@ import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
 import type { Message } from './message.ts';
 import { checkOptions, durationMs, object, positiveMs, signal } from './options.ts';
+import { groupRates } from './policy/rate.ts';
 import type { Backlog, BrokerAdapter, OutboxAddOptions, OutboxRow, OutboxShape } from './port.ts';
 import { DEFAULT_MAX_BYTES } from './publish/encode.ts';
 import { isOrdered, MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
@@ -133,6 +134,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
   const topologies = createTopologies(adapter, emitter);
   const turns = createTurns();
   const consumers = new Set<ConsumerInternals>();
+  const rates = groupRates();
   const stops = new Set<() => Promise<void>>();
   const maxBytes = Math.min(adapter.capabilities.maxBodyBytes, DEFAULT_MAX_BYTES);
   const starting = new Set<Promise<Consumer>>();
@@ -177,7 +179,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     assertOpen();
     if (ordered) checkPatience(topic.name, plan, adapter);
     warnOfInbox(topic.name, plan, emitter);
-    const started = begin({ adapter, topology, topic, plan, ordered, emitter, crashPoint }, runner);
+    const started = begin({ adapter, topology, topic, plan, ordered, emitter, rates, crashPoint }, runner);
     starting.add(started);
     try {
       return await started;

@@ -3,7 +3,7 @@
 import { HoldfastError } from '../errors.ts';
 import type { Emitter } from '../events.ts';
 import { checkOptions, durationMs, MAX_TIMER_MS } from '../options.ts';
-import { rateLimit } from '../policy/rate.ts';
+import type { GroupRates } from '../policy/rate.ts';
 import type { BrokerAdapter, Delivery, Headers, Receive, SettleOutcome, Source, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
@@ -14,6 +14,7 @@ import { createDispatch } from './dispatch.ts';
 import { heldKeys } from './held.ts';
 import { retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
+import { countSoFar } from './outcome.ts';
 import { around, createSettler, type Settler } from './settle.ts';
 import { type Work, workFor } from './work.ts';
 
@@ -52,6 +53,8 @@ export interface ConsumerSetup {
   readonly plan: ConsumePlan;
   readonly ordered: boolean;
   readonly emitter: Emitter;
+  /** Of the client: one rate for all its consumers of a group. */
+  readonly rates: GroupRates;
   readonly crashPoint: ProcessContext['crashPoint'];
 }
 
@@ -74,12 +77,13 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       steer();
       dispatch.pump();
     });
+  const rate = setup.rates.join(`${topic.name} ${plan.group}`, plan.ratePerSecond);
   const dispatch = createDispatch({
     plan,
     ordered,
     runner,
     breaker,
-    rate: rateLimit(plan.ratePerSecond),
+    rate,
     open: () => !stopping && !paused,
     run: (batch) =>
       runner
@@ -136,6 +140,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     settler,
     emitter,
     breaker,
+    rate,
     closing: closing.signal,
     crashPoint: setup.crashPoint,
     mark,
@@ -220,9 +225,9 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     await within(GRACE_MS, dispatch.idle());
     for (const timer of timers) clearTimeout(timer);
     dispatch.close();
+    rate.leave();
     breaker?.close();
-    keepAttempts();
-    await within(GRACE_MS, settler.idle());
+    await within(GRACE_MS, keepAttempts());
     clearInterval(leaseTimer);
     calls.close();
     const givenBack = held.size;
@@ -232,12 +237,12 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
   }
 
   /** What has failed in this process since its delivery would be forgotten with it: it goes back with its attempts counted. */
-  function keepAttempts(): void {
-    if (ordered) return;
-    for (const work of held.values()) {
-      // What was counted ahead and not called is counted back.
-      if (work.attempts !== work.counted) sendBack(work, 0);
-    }
+  async function keepAttempts(): Promise<void> {
+    // What was counted ahead and not called is counted back.
+    const uncounted = [...held.values()].filter((work) => work.attempts !== work.counted);
+    if (ordered) await Promise.all(uncounted.map((work) => countSoFar(work, context)));
+    else for (const work of uncounted) sendBack(work, 0);
+    await settler.idle();
   }
 
   return {

@@ -2,6 +2,7 @@
 
 import type { Emitter } from '../events.ts';
 import type { Message } from '../message.ts';
+import type { Rate } from '../policy/rate.ts';
 import type { Delivery, Headers, SettleOutcome } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import type { ConsumerBreaker } from './breaker.ts';
@@ -25,6 +26,7 @@ export interface ProcessContext {
   readonly settler: Settler;
   readonly emitter: Emitter;
   readonly breaker: ConsumerBreaker | undefined;
+  readonly rate: Rate;
   /** Aborts when the consumer stops waiting for handlers. */
   readonly closing: AbortSignal;
   readonly invoke: (message: Message, context: CallContext) => unknown;

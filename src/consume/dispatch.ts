@@ -1,9 +1,11 @@
 /** Which message runs when: a free slot takes what order, lanes, suspects, the breaker and the rate allow. */
 
 import type { Rate } from '../policy/rate.ts';
+import type { Priority } from '../port.ts';
 import type { ConsumerBreaker } from './breaker.ts';
 import type { Runner } from './context.ts';
-import { fifo } from './fifo.ts';
+import { type Fifo, fifo } from './fifo.ts';
+import { byLane, type Lanes, lanePicker } from './lanes.ts';
 import type { ConsumePlan } from './options.ts';
 import { orderedSchedule, type Schedule, unorderedSchedule } from './order.ts';
 import { createSuspects } from './suspects.ts';
@@ -17,7 +19,7 @@ export interface Dispatch {
   readonly schedule: Schedule;
   /** False where it should go back instead: a suspect that would have to wait behind another. */
   add(work: Work): boolean;
-  /** Its delay is over: it goes before what has not begun. */
+  /** Its delay is over: it goes before what has not begun in its lane. */
   addDue(work: Work): void;
   /** Forgets what waits and is lost, and frees its key. */
   dropRevoked(): void;
@@ -45,9 +47,11 @@ export interface DispatchSetup {
 }
 
 export function createDispatch({ plan, ordered, runner, breaker, rate, open, run, fetch }: DispatchSetup): Dispatch {
-  const schedule = ordered ? orderedSchedule(plan.laneWeights) : unorderedSchedule(plan.laneWeights);
-  const due = fifo<Work>();
+  const schedule = ordered ? orderedSchedule() : unorderedSchedule();
+  const due: Lanes<Fifo<Work>> = byLane(() => fifo<Work>());
   const suspects = createSuspects();
+  // One for all that may run, so that a lane has its share (G6) whatever its messages are: new, retried, redelivered.
+  const pick = lanePicker(plan.laneWeights);
   let hungry = false;
   let running = 0;
   let firstWaitingAt = 0;
@@ -71,7 +75,7 @@ export function createDispatch({ plan, ordered, runner, breaker, rate, open, run
     while (open() && running < slots()) {
       const suspectMs = suspects.waitMs(performance.now());
       if (suspectMs !== undefined && suspectMs > 0) wakeIn(suspectMs);
-      const waitMs = suspectMs === 0 ? untilRate() : due.size > 0 || schedule.waiting > 0 ? untilStart() : undefined;
+      const waitMs = suspectMs === 0 ? untilRate() : waiting() > 0 ? untilStart() : undefined;
       if (waitMs === undefined) return;
       if (waitMs > 0) {
         wakeIn(waitMs);
@@ -88,9 +92,11 @@ export function createDispatch({ plan, ordered, runner, breaker, rate, open, run
     }
   }
 
+  const waiting = (): number => schedule.waiting + due.high.size + due.normal.size + due.low.size;
+
   /** 0 when a run may start now, else how long to wait for the rate or for the batch to fill. */
   function untilStart(): number {
-    if (runner.batchWaitMs > 0 && due.size + schedule.waiting < runner.batchSize) {
+    if (runner.batchWaitMs > 0 && waiting() < runner.batchSize) {
       const fillMs = firstWaitingAt + runner.batchWaitMs - performance.now();
       if (fillMs > 0) return fillMs;
     }
@@ -113,25 +119,49 @@ export function createDispatch({ plan, ordered, runner, breaker, rate, open, run
   }
 
   /** A suspect alone, or what may run together. */
-  function take(): Work[] {
+  function take(): readonly Work[] {
+    const now = performance.now();
     const probing = breaker?.state === 'half-open';
     const fresh = probing && breaker.freshMs > 0;
-    const first = probing ? undefined : suspects.next(performance.now());
-    if (first !== undefined) return [first];
+    const ahead = probing ? undefined : suspects.ahead(now);
+    if (ahead !== undefined) return [ahead];
     const batch: Work[] = [];
     while (batch.length < runner.batchSize) {
-      const work = probing ? (schedule.next() ?? (fresh ? undefined : due.shift())) : (due.shift() ?? schedule.next());
+      const alone = batch.length === 0;
+      const work = probing
+        ? (next(now, { waiting: true }) ?? (fresh ? undefined : next(now, { due: true, suspect: alone })))
+        : next(now, { waiting: true, due: true, suspect: alone });
       if (work === undefined) break;
-      if (work.suspect) suspects.add(work);
-      else batch.push(work);
+      if (alone && work.suspect) return [work];
+      batch.push(work);
     }
-    if (batch.length > 0 || fresh) return batch;
-    const suspect = suspects.next(performance.now());
-    return suspect === undefined ? [] : [suspect];
+    if (batch.length > 0 || !probing || fresh) return batch;
+    const last = suspects.ahead(now);
+    return last === undefined ? [] : [last];
+  }
+
+  /** Of the lane whose turn it is; within it what was begun before first. What turns out to be a suspect waits with them. */
+  function next(now: number, of: { waiting?: boolean; due?: boolean; suspect?: boolean }): Work | undefined {
+    const has = (lane: Priority): boolean =>
+      (of.waiting === true && schedule.has(lane)) ||
+      (of.due === true && due[lane].size > 0) ||
+      (of.suspect === true && suspects.has(lane, now));
+    for (;;) {
+      const lane = pick(has);
+      if (lane === undefined) return undefined;
+      if (of.suspect === true && suspects.has(lane, now)) return suspects.next(lane, now);
+      const work =
+        (of.due === true ? due[lane].shift() : undefined) ?? (of.waiting === true ? schedule.next(lane) : undefined);
+      if (work === undefined) continue;
+      if (!work.suspect) return work;
+      suspects.add(work);
+      if (of.suspect === true && suspects.has(lane, now)) return suspects.next(lane, now);
+    }
   }
 
   function start(batch: readonly Work[]): void {
     running += 1;
+    if (runner.batchSize === 1 || batch[0]!.suspect) batch[0]!.started = true;
     void run(batch).then(() => {
       for (const work of batch) breaker?.leave(work);
       running -= 1;
@@ -165,10 +195,10 @@ export function createDispatch({ plan, ordered, runner, breaker, rate, open, run
       suspects.add(work);
       return true;
     },
-    addDue: (work) => due.push(work),
+    addDue: (work) => due[work.delivery.lane].push(work),
     dropRevoked() {
       schedule.drop((work) => work.revoked);
-      due.remove(lost);
+      for (const lane of Object.values(due)) lane.remove(lost);
       suspects.drop(lost);
     },
     pump,

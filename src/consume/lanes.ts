@@ -1,6 +1,10 @@
 import type { Priority } from '../port.ts';
 
-export type LaneWeights = Readonly<Record<Priority, number>>;
+/** Something for each lane. */
+export type Lanes<T> = Readonly<Record<Priority, T>>;
+export const byLane = <T>(make: () => T): Lanes<T> => ({ high: make(), normal: make(), low: make() });
+
+export type LaneWeights = Lanes<number>;
 export const LANES: readonly Priority[] = ['high', 'normal', 'low'];
 export const DEFAULT_WEIGHTS: LaneWeights = { high: 64, normal: 8, low: 1 };
 

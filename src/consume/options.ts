@@ -47,7 +47,10 @@ export interface ConsumeOptions<Tx = undefined> {
   readonly from?: 'earliest' | 'latest' | Date;
   /** Shares of the lanes when all have messages. @default { high: 64, normal: 8, low: 1 } */
   readonly laneWeights?: Partial<LaneWeights>;
-  /** Handler calls started per second by this consumer. @default unlimited */
+  /**
+   * Handler calls started per second, immediate retries and a breaker's probes included; evenly spaced, never a burst. The
+   * group's consumers in one client share it, the lowest that any of them gives; each process has its own. @default unlimited
+   */
   readonly ratePerSecond?: number;
   /** Where deliveries are leased: a consumer that died holds its messages for at most this long. @default 30_000 */
   readonly leaseMs?: number;

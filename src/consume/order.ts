@@ -1,15 +1,17 @@
-/** Which delivery is handled next: lanes by weight, and in ordered groups one message of a key at a time. */
+/** What waits, by lane; and in ordered groups one message of a key at a time. */
 
 import type { Priority } from '../port.ts';
 import { type Fifo, fifo } from './fifo.ts';
-import { type LaneWeights, lanePicker } from './lanes.ts';
+import { byLane, type Lanes } from './lanes.ts';
 import type { Work } from './work.ts';
 
 export interface Schedule {
   readonly waiting: number;
   add(work: Work): void;
+  /** Whether `next` may have one of this lane. */
+  has(lane: Priority): boolean;
   /** The next one that may be handled. In ordered groups its key is busy until `free`. */
-  next(): Work | undefined;
+  next(lane: Priority): Work | undefined;
   /** The key's next message may be handled. */
   free(work: Work): void;
   /** How many wait for this one's key; 0 where there is no order. */
@@ -18,22 +20,15 @@ export interface Schedule {
   drop(matches: (work: Work) => boolean): void;
 }
 
-type Lanes<T> = Readonly<Record<Priority, T>>;
-
-export function unorderedSchedule(weights: LaneWeights): Schedule {
-  const lanes: Lanes<Fifo<Work>> = { high: fifo(), normal: fifo(), low: fifo() };
-  const pick = lanePicker(weights);
+export function unorderedSchedule(): Schedule {
+  const lanes: Lanes<Fifo<Work>> = byLane(() => fifo<Work>());
   return {
     get waiting() {
       return lanes.high.size + lanes.normal.size + lanes.low.size;
     },
     add: (work) => lanes[work.delivery.lane].push(work),
-    next() {
-      // Topics without lanes use only this one, and need no picking.
-      if (lanes.high.size === 0 && lanes.low.size === 0) return lanes.normal.shift();
-      const lane = pick((candidate) => lanes[candidate].size > 0);
-      return lane === undefined ? undefined : lanes[lane].shift();
-    },
+    has: (lane) => lanes[lane].size > 0,
+    next: (lane) => lanes[lane].shift(),
     free: () => undefined,
     behind: () => 0,
     drop(matches) {
@@ -48,11 +43,10 @@ interface Chain {
   busy: boolean;
 }
 
-export function orderedSchedule(weights: LaneWeights): Schedule {
+export function orderedSchedule(): Schedule {
   const chains = new Map<string, Chain>();
   // Chains with something waiting and nothing being handled.
-  const ready: Lanes<Fifo<string>> = { high: fifo(), normal: fifo(), low: fifo() };
-  const pick = lanePicker(weights);
+  const ready: Lanes<Fifo<string>> = byLane(() => fifo<string>());
   let waiting = 0;
   // A foreign message without a key has no order to keep.
   const nameOf = ({ delivery }: Work): string =>
@@ -73,11 +67,11 @@ export function orderedSchedule(weights: LaneWeights): Schedule {
       waiting += 1;
       if (!chain.busy && chain.waiting.size === 1) ready[chain.lane].push(name);
     },
-    next() {
+    has: (lane) => ready[lane].size > 0,
+    next(lane) {
       for (;;) {
-        const lane = pick((candidate) => ready[candidate].size > 0);
-        if (lane === undefined) return undefined;
-        const name = ready[lane].shift()!;
+        const name = ready[lane].shift();
+        if (name === undefined) return undefined;
         const chain = chains.get(name);
         // After a drop, a chain may be named here though it is empty, or twice.
         if (chain === undefined || chain.busy) continue;

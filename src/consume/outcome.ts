@@ -18,6 +18,7 @@ export async function settleDone(work: Work, { settler }: ProcessContext): Promi
 export async function retry(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
   if (work.revoked) return true;
   if (context.ordered) {
+    await countSoFar(work, context);
     context.hold(work, wholeMs(delayMs));
     return false;
   }
@@ -30,10 +31,18 @@ export async function retry(work: Work, context: ProcessContext, delayMs: number
   return true;
 }
 
+/** In an ordered group a message stays where it is between its attempts: they are counted there, where the broker can (G8). */
+export async function countSoFar(work: Work, { mark }: Pick<ProcessContext, 'mark'>): Promise<void> {
+  const { attempts } = work;
+  if (attempts === work.counted || work.revoked) return;
+  if ((await mark(work.delivery, retryMarks(work, Date.now()))) === 'settled') work.counted = attempts;
+}
+
 /** Later again with its attempts as they are: what an open breaker does instead of a retry. */
 export async function unspent(work: Work, context: ProcessContext, delayMs: number): Promise<Finished> {
   if (work.revoked) return true;
   if (context.ordered) {
+    await countSoFar(work, context);
     context.hold(work, delayMs);
     return false;
   }

@@ -5,6 +5,7 @@
 
 import { isHoldfastError } from '../errors.ts';
 import { identityOf } from '../message.ts';
+import { taken } from '../policy/rate.ts';
 import { withRetries } from '../policy/retry.ts';
 import { HandlerContext } from './calls.ts';
 import type { Finished, ProcessContext } from './context.ts';
@@ -114,6 +115,9 @@ async function once(
   context: ProcessContext,
 ): Promise<void> {
   const { plan, topic, calls, emitter } = context;
+  // An immediate retry is a start like any other.
+  if (!work.started) await taken(context.rate, context.closing);
+  work.started = false;
   if (work.suspect) await countAhead(work, context);
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
   if (work.revoked || context.closing.aborted) throw lostError(topic.name, plan.group);

@@ -3,9 +3,10 @@
  * a time, and each of its calls is counted on the broker before it begins (S18). Nothing here is on the way of others.
  */
 
-import type { SettleOutcome } from '../port.ts';
+import type { Priority, SettleOutcome } from '../port.ts';
 import type { ProcessContext } from './context.ts';
 import { type Fifo, fifo } from './fifo.ts';
+import { byLane, type Lanes } from './lanes.ts';
 import { begunMarks, retryMarks } from './marks.ts';
 import type { Work } from './work.ts';
 
@@ -16,14 +17,17 @@ const SETTLED_MS = 100;
 /** What an ordered group on a broker without marks allows beyond its attempts: the broker counts give-backs as well. */
 const DELIVERIES_BEYOND = 100;
 
-/** Suspects that wait for their turn. */
+/** Suspects that wait for their turn. At most one runs, so that whatever lane it is of, the others go on beside it. */
 export interface Suspects {
   add(work: Work): void;
   /** Whether one that is counted ahead would have to wait behind another: it should go back uncounted instead. */
   crowded(work: Work): boolean;
-  /** The one that may run now. */
-  next(now: number): Work | undefined;
-  /** Milliseconds until `next` may have one; undefined while one runs, or none waits. */
+  /** One that is counted ahead and may run now: it goes before all else, for it is counted whatever becomes of it. */
+  ahead(now: number): Work | undefined;
+  /** Whether one of this lane may run now. */
+  has(lane: Priority, now: number): boolean;
+  next(lane: Priority, now: number): Work | undefined;
+  /** Milliseconds until one may run; undefined while one runs, or none waits. */
   waitMs(now: number): number | undefined;
   /** The one that ran is through. */
   end(work: Work, now: number): void;
@@ -34,37 +38,41 @@ export interface Suspects {
 export const countedAhead = (work: Work): boolean => work.counted > work.attempts;
 
 export function createSuspects(): Suspects {
-  const waiting: Fifo<Work> = fifo();
+  const waiting: Lanes<Fifo<Work>> = byLane(() => fifo<Work>());
+  const counted: Fifo<Work> = fifo();
   let running: Work | undefined;
   let notBefore = 0;
   let settledAt = 0;
 
+  const free = (now: number): boolean => running === undefined && now >= notBefore;
+  const none = (): boolean => Object.values(waiting).every(({ size }) => size === 0) && counted.size === 0;
+  function run(work: Work | undefined): Work | undefined {
+    running = work;
+    return work;
+  }
+
   return {
     add(work) {
-      if (!countedAhead(work)) return waiting.push(work);
+      if (!countedAhead(work)) return waiting[work.delivery.lane].push(work);
       notBefore = settledAt;
-      waiting.unshift(work);
+      counted.unshift(work);
     },
-    crowded(work) {
-      const first = waiting.peek();
-      const busy = running !== undefined && !running.copied;
-      return countedAhead(work) && (busy || (first !== undefined && countedAhead(first)));
-    },
-    next(now) {
-      if (running !== undefined || now < notBefore) return undefined;
-      running = waiting.shift();
-      return running;
-    },
-    waitMs: (now) => (running !== undefined || waiting.size === 0 ? undefined : Math.max(0, notBefore - now)),
+    crowded: (work) => countedAhead(work) && (counted.size > 0 || (running !== undefined && !running.copied)),
+    ahead: (now) => (free(now) ? run(counted.shift()) : undefined),
+    has: (lane, now) => free(now) && waiting[lane].size > 0,
+    next: (lane, now) => (free(now) ? run(waiting[lane].shift()) : undefined),
+    waitMs: (now) => (running !== undefined || none() ? undefined : Math.max(0, notBefore - now)),
     end(work, now) {
       if (running !== work) return;
       running = undefined;
       if (!work.copied) return;
-      const first = waiting.peek();
       settledAt = now + SETTLED_MS;
-      notBefore = first !== undefined && countedAhead(first) ? settledAt : now + COPY_MS;
+      notBefore = counted.size > 0 ? settledAt : now + COPY_MS;
     },
-    drop: (matches) => waiting.remove(matches),
+    drop(matches) {
+      counted.remove(matches);
+      for (const lane of Object.values(waiting)) lane.remove(matches);
+    },
   };
 }
 

@@ -15,6 +15,8 @@ export interface Work {
   copied: boolean;
   /** Its source has lost it: whatever comes of it settles nothing. */
   revoked: boolean;
+  /** Its next call was counted by the rate when it was dispatched. */
+  started: boolean;
   /** Its handler has returned. */
   handled: boolean;
   /** While it is handled: tells the handler that the source has lost it. */
@@ -34,6 +36,7 @@ export function workFor(delivery: Delivery): Work {
     suspect: suspect || delivery.suspect,
     copied: false,
     revoked: false,
+    started: false,
     handled: false,
     onRevoked: undefined,
   };

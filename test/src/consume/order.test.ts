@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_WEIGHTS } from '../../../src/consume/lanes.ts';
 import { orderedSchedule, unorderedSchedule } from '../../../src/consume/order.ts';
 import { type Work, workFor } from '../../../src/consume/work.ts';
 import type { Delivery, Priority } from '../../../src/port.ts';
@@ -48,7 +47,7 @@ describe('orderedSchedule', () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-        const schedule = orderedSchedule(DEFAULT_WEIGHTS);
+        const schedule = orderedSchedule();
         const waiting = new Map<string, Work[]>();
         const running = new Map<string, Work>();
         for (const { do: what, key } of steps) {
@@ -62,7 +61,7 @@ describe('orderedSchedule', () => {
             running.delete(key);
             schedule.free(done);
           } else {
-            const next = schedule.next();
+            const next = schedule.next('normal');
             const eligible = [...waiting].filter(([each, list]) => list.length > 0 && !running.has(each));
             if (next === undefined) expect(eligible).toEqual([]);
             else {
@@ -79,51 +78,54 @@ describe('orderedSchedule', () => {
   });
 
   it('messages without a key wait for nobody', () => {
-    const schedule = orderedSchedule(DEFAULT_WEIGHTS);
+    const schedule = orderedSchedule();
     const list = [work(undefined), work(undefined)];
     for (const each of list) schedule.add(each);
-    expect([schedule.next(), schedule.next()]).toEqual(list);
+    expect([schedule.next('normal'), schedule.next('normal')]).toEqual(list);
   });
 
   it('an empty key is a key, and a key never meets one of another lane', () => {
-    const schedule = orderedSchedule(DEFAULT_WEIGHTS);
+    const schedule = orderedSchedule();
     const [first, second, high] = [work(''), work(''), work('', 'high')];
     for (const each of [first, second, high]) schedule.add(each);
-    expect([schedule.next(), schedule.next(), schedule.next()]).toEqual([high, first, undefined]);
+    expect([schedule.next('high'), schedule.next('normal'), schedule.next('normal')]).toEqual([high, first, undefined]);
     schedule.free(first);
-    expect(schedule.next()).toBe(second);
+    expect(schedule.next('normal')).toBe(second);
   });
 
   it('forgets what a lost epoch had waiting, and its keys go on with the next one', () => {
-    const schedule = orderedSchedule(DEFAULT_WEIGHTS);
+    const schedule = orderedSchedule();
     const lost = [work('a'), work('a'), work('b')];
     for (const each of lost) schedule.add(each);
-    expect(schedule.next()).toBe(lost[0]);
+    expect(schedule.next('normal')).toBe(lost[0]);
     schedule.drop(({ delivery }) => delivery.epoch === 1);
     expect(schedule.waiting).toBe(0);
     const again = [work('a', 'normal', 2), work('b', 'normal', 2)];
     for (const each of again) schedule.add(each);
     // The lost one of `a` is still being handled.
-    expect([schedule.next(), schedule.next()]).toEqual([again[1], undefined]);
+    expect([schedule.next('normal'), schedule.next('normal')]).toEqual([again[1], undefined]);
     schedule.free(lost[0]!);
-    expect(schedule.next()).toBe(again[0]);
+    expect(schedule.next('normal')).toBe(again[0]);
   });
 });
 
 describe('unorderedSchedule', () => {
   it('first come, first served within a lane, and all lanes counted', () => {
-    const schedule = unorderedSchedule(DEFAULT_WEIGHTS);
+    const schedule = unorderedSchedule();
     const list = [work('a'), work('a'), work('a', 'low')];
     for (const each of list) schedule.add(each);
     expect(schedule.waiting).toBe(3);
-    expect([schedule.next(), schedule.next(), schedule.next(), schedule.next()]).toEqual([...list, undefined]);
+    expect([schedule.has('high'), schedule.has('normal'), schedule.has('low')]).toEqual([false, true, true]);
+    const next = [schedule.next('normal'), schedule.next('normal'), schedule.next('low'), schedule.next('normal')];
+    expect(next).toEqual([...list, undefined]);
   });
 
   it('drops what matches, in every lane', () => {
-    const schedule = unorderedSchedule(DEFAULT_WEIGHTS);
+    const schedule = unorderedSchedule();
     for (const lane of ['high', 'normal', 'low'] as const) schedule.add(work('a', lane, lane === 'low' ? 2 : 1));
     schedule.drop(({ delivery }) => delivery.epoch === 1);
     expect(schedule.waiting).toBe(1);
-    expect(schedule.next()?.delivery.lane).toBe('low');
+    expect(schedule.next('normal')).toBeUndefined();
+    expect(schedule.next('low')?.delivery.lane).toBe('low');
   });
 });
