@@ -1,15 +1,14 @@
 import type { Topology } from '../../src/port.ts';
-import { missing } from './declare.ts';
 import { adapterError } from './errors.ts';
 import type { Settings } from './options.ts';
 import { placesOf, shardsExchange } from './topology.ts';
 
-/** The two questions that AMQP cannot answer, asked of the management plugin's HTTP API. */
+/** The questions that AMQP cannot answer, asked of the management plugin's HTTP API. */
 export interface ManagementApi {
   /** Deliveries of this queue that are not settled; 0 where there is no such queue. Up to five seconds old. */
   unsettled(queue: string): Promise<number>;
-  /** Throws `topology-missing` where a group's queue is not bound to the topic. */
-  verifyBindings(topology: Topology): Promise<void>;
+  /** What of the topic's bindings is not there, each as `binding of … to …`; none where all are. */
+  missingBindings(topology: Topology): Promise<readonly string[]>;
 }
 
 export function managementApi(settings: Settings): ManagementApi | undefined {
@@ -18,8 +17,8 @@ export function managementApi(settings: Settings): ManagementApi | undefined {
   const { origin, authorization } = management;
   const vhost = encodeURIComponent(settings.vhost);
 
-  async function read(queue: string, rest = ''): Promise<unknown> {
-    const url = `${origin}/api/queues/${vhost}/${encodeURIComponent(queue)}${rest}`;
+  async function read(kind: 'queues' | 'exchanges', name: string, rest = ''): Promise<unknown> {
+    const url = `${origin}/api/${kind}/${vhost}/${encodeURIComponent(name)}${rest}`;
     let response: Response;
     try {
       response = await fetch(url, { headers: { authorization }, signal: AbortSignal.timeout(5_000) });
@@ -34,19 +33,39 @@ export function managementApi(settings: Settings): ManagementApi | undefined {
 
   return {
     async unsettled(queue) {
-      const answer = (await read(queue)) as { messages_unacknowledged?: number } | undefined;
+      const answer = (await read('queues', queue)) as { messages_unacknowledged?: number } | undefined;
       return answer?.messages_unacknowledged ?? 0;
     },
-    async verifyBindings(topology) {
-      for (const group of topology.groups) {
-        const source = group.ordered && !topology.lanes ? shardsExchange(topology.topic) : topology.topic;
-        for (const { queue } of placesOf(topology, group)) {
-          const bindings = ((await read(queue, '/bindings')) ?? []) as readonly { source?: string }[];
-          if (!bindings.some((binding) => binding.source === source)) {
-            throw missing(`binding of queue "${queue}" to exchange "${source}"`);
-          }
-        }
+    async missingBindings(topology) {
+      const { topic, lanes, groups } = topology;
+      const shards = shardsExchange(topic);
+      const viaShards = !lanes && groups.some((group) => group.ordered);
+      const wanted = groups.flatMap((group) => {
+        const source = group.ordered && !lanes ? shards : topic;
+        return placesOf(topology, group).flatMap(({ queue, patterns }) =>
+          (lanes || group.ordered ? patterns : ['']).map((key) => ({ source, key, destination: queue })),
+        );
+      });
+      if (viaShards) wanted.unshift({ source: topic, key: '', destination: shards });
+      const bound = new Set<string>();
+      for (const source of viaShards ? [topic, shards] : [topic]) {
+        const bindings = (await read('exchanges', source, '/bindings/source')) as readonly Binding[] | undefined;
+        for (const { destination, routing_key: key } of bindings ?? []) bound.add(nameOf({ source, key, destination }));
       }
+      return [...new Set(wanted.filter((each) => !bound.has(nameOf(each))).map(describe))];
     },
   };
 }
+
+interface Binding {
+  readonly destination: string;
+  readonly routing_key: string;
+}
+interface Wanted {
+  readonly source: string;
+  readonly key: string;
+  readonly destination: string;
+}
+
+const nameOf = ({ source, key, destination }: Wanted): string => JSON.stringify([source, key, destination]);
+const describe = ({ source, destination }: Wanted): string => `binding of "${destination}" to exchange "${source}"`;

@@ -15,7 +15,7 @@ export interface RabbitmqOptions {
   readonly connectTimeoutMs?: number;
   /** The servers' `consumer_timeout`, where it is not RabbitMQ's default of 30 minutes. Limits the retries of ordered groups. @default 1_800_000 */
   readonly consumerTimeoutMs?: number;
-  /** HTTP API of the management plugin (`http://user:password@host:15672`): adds `inFlight` to backlogs, and checks bindings with `declare: 'verify'`. */
+  /** HTTP API of the management plugin (`http://user:password@host:15672`): adds `inFlight` to backlogs, checks bindings with `declare: 'verify'`, and tells of those that were gone. */
   readonly management?: { readonly url: string };
   /** Node's TLS options for `amqps://`: `ca`, `cert`, `key`, `servername` … */
   readonly tls?: ConnectionOptions;

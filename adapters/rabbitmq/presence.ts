@@ -62,8 +62,14 @@ export function presence(options: {
       await onThrowaway(model, (on) => createTopology(on, topology, warn));
     } else if (hooks.declare === 'verify') {
       await onThrowaway(model, (on) => verifyTopology(on, topology));
-      await management?.verifyBindings(topology);
+      for (const binding of (await management?.missingBindings(topology)) ?? []) throw missing(binding);
     }
+  }
+
+  /** Neither a confirm nor a return tells of these while another group is bound; where we may ask, we do. */
+  async function goneBindings(topology: Topology): Promise<readonly string[]> {
+    if (hooks.declare !== 'create' || management === undefined) return [];
+    return await management.missingBindings(topology).catch(() => []);
   }
 
   async function again(model: ChannelModel, topic?: string): Promise<void> {
@@ -72,7 +78,12 @@ export function presence(options: {
     const worker = async (): Promise<void> => {
       for (let next = topologies.shift(); next !== undefined; next = topologies.shift()) {
         try {
+          const gone = await goneBindings(next);
           await apply(model, next);
+          for (const binding of gone) {
+            const detail = `${binding}: it was gone and is there again; what was published meanwhile did not get there`;
+            hooks.emit({ type: 'warning', code: 'binding-restored', detail });
+          }
         } catch (error) {
           const detail = `topic "${next.topic}" could not be checked: ${asError(error).message}`;
           hooks.emit({ type: 'warning', code: 'topology', detail });

@@ -1,18 +1,17 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { PublishOutcome } from '../../src/port.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import {
   closeAll,
   consume,
+  managementApi,
   message,
   open,
   operator,
   publish,
+  rabbitmqctl,
   textOf,
   texts,
   topologyOf,
@@ -22,7 +21,7 @@ import {
 afterEach(closeAll);
 
 describe('rabbitmq: channels and queues that die', () => {
-  it('consumes again from a queue that was deleted under it', async () => {
+  it('Trap 3: a queue that is deleted under its consumer is declared and consumed again', async () => {
     const { adapter, events } = await open();
     const topology = topologyOf({ one: 'unordered', board: 'ordered' }, { partitions: 2 });
     await adapter.declare(topology);
@@ -108,8 +107,8 @@ describe('rabbitmq: what the management API interferes with', () => {
     const { adapter } = await open();
     const topology = topologyOf({ one: 'unordered' });
     await adapter.declare(topology);
-    await api('PUT', '/users/holdfast-reader', { password: 'reader', tags: '' });
-    await api('PUT', '/permissions/%2F/holdfast-reader', { configure: '^$', write: '^$', read: '.*' });
+    await managementApi('PUT', '/users/holdfast-reader', { password: 'reader', tags: '' });
+    await managementApi('PUT', '/permissions/%2F/holdfast-reader', { configure: '^$', write: '^$', read: '.*' });
     const login = { username: 'holdfast-reader', password: 'reader' };
     const { adapter: reader } = await open({ ...login, hooks: { declare: 'none' } });
     await reader.declare(topology);
@@ -132,10 +131,10 @@ describe('rabbitmq: what the management API interferes with', () => {
     // The loss that neither a confirm nor a return tells of.
     expect(await publish(adapter, texts(topology, ['lost']))).toEqual([{ kind: 'confirmed' }]);
     const ours = await until(async () => {
-      const all = (await api('GET', '/connections')) as { name: string; user_provided_name?: string }[];
+      const all = (await managementApi('GET', '/connections')) as { name: string; user_provided_name?: string }[];
       return all.find((connection) => connection.user_provided_name === `${instance} publish`);
     });
-    await api('DELETE', `/connections/${encodeURIComponent(ours.name)}`);
+    await managementApi('DELETE', `/connections/${encodeURIComponent(ours.name)}`);
     await until(() => events.filter(({ type }) => type === 'connected').length === 3);
     const two = await consume(adapter, topology, 'two', { auto: true });
     await until(async () => {
@@ -144,15 +143,6 @@ describe('rabbitmq: what the management API interferes with', () => {
     });
     expect(two.texts()).not.toContain('lost');
   });
-
-  async function api(method: string, path: string, body?: object): Promise<unknown> {
-    const url = new URL(process.env.HOLDFAST_RABBITMQ_MANAGEMENT_URL ?? '');
-    const authorization = `Basic ${btoa(`${url.username}:${url.password}`)}`;
-    const init = { method, headers: { authorization }, ...(body && { body: JSON.stringify(body) }) };
-    const response = await fetch(`${url.origin}/api${path}`, init);
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status}`);
-    return method === 'GET' ? await response.json() : undefined;
-  }
 });
 
 describe('rabbitmq: a broker that dies', () => {
@@ -249,14 +239,14 @@ describe('rabbitmq: a broker that dies', () => {
     await until(async () => (await publish(adapter, [message(topology)]))[0]!.kind === 'confirmed');
   }, 60_000);
 
-  it('lets consumers acknowledge while publishers are blocked', async () => {
+  it('Trap 9: when memory runs out publishers pause, and consumers go on acknowledging', async () => {
     const { adapter, events } = await open({ url: server.url });
     const topology = topologyOf({ one: 'unordered' });
     await adapter.declare(topology);
     await publish(adapter, texts(topology, ['a', 'b', 'c']));
     const consumer = await consume(adapter, topology, 'one', { prefetch: 1 });
     await until(() => consumer.received.length === 1);
-    await setDiskLimit('100000GB');
+    await memoryLimit('1MB');
     try {
       // RabbitMQ blocks a connection when it publishes next.
       const [first] = await publish(adapter, [message(topology)], 1_000);
@@ -272,31 +262,13 @@ describe('rabbitmq: a broker that dies', () => {
       }
       await until(() => consumer.received.length === 3);
       const waiting = publish(adapter, [message(topology)], 30_000);
-      await setDiskLimit('500MB');
+      await memoryLimit('1GB');
       expect(await waiting).toEqual([{ kind: 'confirmed' }]);
     } finally {
-      await setDiskLimit('500MB');
+      await memoryLimit('1GB');
     }
     expect(events.map(({ type }) => type)).toContain('unblocked');
   }, 60_000);
 
-  /** By the broker's own tool, beside it in its namespaces and with its environment. */
-  async function setDiskLimit(limit: string): Promise<void> {
-    const { pid } = server;
-    const environment = (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0').filter((line) => line !== '');
-    const tool = ['/usr/lib/rabbitmq/bin/rabbitmqctl', 'set_disk_free_limit', limit];
-    const inside = [
-      '--target',
-      String(pid),
-      '--mount',
-      '--pid',
-      '--root',
-      '--wd',
-      'env',
-      '-i',
-      ...environment,
-      ...tool,
-    ];
-    await promisify(execFile)('nsenter', inside);
-  }
+  const memoryLimit = (most: string) => rabbitmqctl(server, 'set_vm_memory_high_watermark', 'absolute', most);
 });

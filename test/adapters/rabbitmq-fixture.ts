@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { Channel, ChannelModel } from 'amqplib';
 import amqplib from 'amqplib';
 import { type RabbitmqOptions, rabbitmq } from '../../adapters/rabbitmq/index.ts';
@@ -16,11 +19,58 @@ import type {
   Subscription,
   Topology,
 } from '../../src/port.ts';
+import type { Server } from '../fleet/index.ts';
 
 export function rabbitmqUrl(): string {
   const url = process.env.HOLDFAST_RABBITMQ_URL;
   if (url === undefined) throw new Error('these tests need a RabbitMQ: set HOLDFAST_RABBITMQ_URL');
   return url;
+}
+
+/** What the broker says it is. Tests that speak of what only some versions do ask for it. */
+export interface Version {
+  readonly text: string;
+  /** Whether it is this version or a later one. */
+  atLeast(major: number, minor?: number): boolean;
+}
+
+export async function versionOf(url: string = rabbitmqUrl()): Promise<Version> {
+  const { connection } = await operator(url);
+  const { version } = connection.connection.serverProperties as { readonly version: string };
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return {
+    text: `RabbitMQ ${version}`,
+    atLeast: (otherMajor, otherMinor = 0) => major > otherMajor || (major === otherMajor && minor >= otherMinor),
+  };
+}
+
+/** Says on standard output what this server does, so that a run's log tells versions apart. */
+export function say(version: Version, what: string): void {
+  process.stdout.write(`${version.text}: ${what}\n`);
+}
+
+/** The management plugin's HTTP API. */
+export async function managementApi(
+  method: string,
+  path: string,
+  body?: object,
+  given: string | undefined = process.env.HOLDFAST_RABBITMQ_MANAGEMENT_URL,
+): Promise<unknown> {
+  if (given === undefined) throw new Error('these tests need HOLDFAST_RABBITMQ_MANAGEMENT_URL');
+  const url = new URL(given);
+  const authorization = `Basic ${btoa(`${url.username}:${url.password}`)}`;
+  const init = { method, headers: { authorization }, ...(body && { body: JSON.stringify(body) }) };
+  const response = await fetch(`${url.origin}/api${path}`, init);
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  return method === 'GET' ? await response.json() : undefined;
+}
+
+/** The broker's own tool, beside the broker in its namespaces and with its environment. */
+export async function rabbitmqctl(server: Server, ...command: readonly string[]): Promise<void> {
+  const { pid } = server;
+  const environment = (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0').filter((line) => line !== '');
+  const inside = ['--target', String(pid), '--mount', '--pid', '--root', '--wd', 'env', '-i', ...environment];
+  await promisify(execFile)('nsenter', [...inside, '/usr/lib/rabbitmq/bin/rabbitmqctl', ...command]);
 }
 
 export async function until<T>(condition: () => T | Promise<T>, ms = 20_000): Promise<Exclude<NonNullable<T>, false>> {

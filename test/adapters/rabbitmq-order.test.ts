@@ -131,7 +131,7 @@ describe('rabbitmq: ordered groups', () => {
     }
   });
 
-  it('S20: lets nothing overtake what a stopped consumer had unsettled, though the next one may hold less', async () => {
+  it('Trap 53: nothing overtakes what a stopped consumer had unsettled, though the next one may hold less', async () => {
     const topology = topologyOf({ board: 'ordered' }, { partitions: 1 });
     const { adapter } = await open();
     await adapter.declare(topology);

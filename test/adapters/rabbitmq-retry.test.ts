@@ -85,7 +85,7 @@ describe('rabbitmq: delays', () => {
     for (const consumer of consumers) expect(consumer.texts()).toEqual(['now', 'soon', 'late']);
   });
 
-  it('is not blocked by a long delay that began before a short one', async () => {
+  it('Trap 7: a short delay does not wait for a long one that began before it', async () => {
     const { adapter } = await open();
     const topology = topologyOf({ one: 'unordered' });
     await adapter.declare(topology);
@@ -180,7 +180,7 @@ describe('rabbitmq: dead letters', () => {
     expect(two.received).toHaveLength(3);
   });
 
-  it('loses nothing and keeps the order over 25 scans, whole or left early', async () => {
+  it('Trap 4: 25 scans of dead letters, whole or left early, lose nothing and keep the order', async () => {
     const bodies = Array.from({ length: 150 }, (_, index) => String(index));
     const { adapter, topology } = await deadLettered(bodies);
     const store = adapter.deadLetters(topology, 'one');

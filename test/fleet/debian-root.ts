@@ -20,12 +20,17 @@ export async function buildDebianRoot(folder: string, { suite, packages }: Debia
   await run('cp', ['-a', '--reflink=auto', `${base}/.`, folder]);
   await copyNetworkSettings(folder);
   // Here rather than in the base, which may be old by now: outdated lists name packages that are gone.
-  await inRoot(folder, [...aptGet, 'update'], 3);
+  await inRoot(folder, [...aptGet, ...patience(suite), 'update'], 3);
   await inRoot(folder, [...aptGet, 'install', ...packages], 3);
   await inRoot(folder, ['sh', '-c', 'apt-get clean; rm -rf /var/lib/apt/lists/*'], 1);
   // Where the data of the one server that uses this root is seen, in a mount namespace of its own.
   await mkdir(join(folder, 'data'), { recursive: true });
   return await run('chroot', [folder, 'dpkg-query', '-W', '-f', upstreamVersion, packages[0]]);
+}
+
+/** Unstable's lists expire after a week, and mirrors of it lag: older ones will do. Their signatures are checked as ever. */
+function patience(suite: string): readonly string[] {
+  return suite === 'sid' ? ['-o', `Acquire::Min-ValidTime=${90 * 24 * 3600}`] : [];
 }
 
 async function baseRoot(suite: string): Promise<string> {

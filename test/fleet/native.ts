@@ -28,7 +28,8 @@ export async function startNative(
     const ports = await freePorts(recipe.ports);
     const seen = recipe.user ? dataInRoot : data;
     const { config = {}, listeners = [] } = options;
-    const launch = recipe.launch({ installed, data: seen, ports, config, listeners });
+    const version = installedVersion(installed);
+    const launch = recipe.launch({ installed, version, data: seen, ports, config, listeners });
     const env = { ...launch.env, ...options.env };
     const server = nativeServer({ kind, recipe, installed, folder, launch: { ...launch, env } });
     try {

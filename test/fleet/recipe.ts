@@ -4,6 +4,8 @@ import type { Listener } from './server.ts';
 export interface Place {
   /** The folder the release was installed into. */
   readonly installed: string;
+  /** The exact version that is installed there. */
+  readonly version: string;
   /** The data folder as the server sees it. */
   readonly data: string;
   /** As many as the recipe asked for. */

@@ -15,7 +15,8 @@ export interface Release {
 }
 
 export interface DebianPackage {
-  readonly suite: 'bookworm' | 'trixie';
+  /** `sid` is Debian's unstable: whatever version it has on the day of the install. */
+  readonly suite: 'bookworm' | 'trixie' | 'sid';
   /** The server's own package comes first. */
   readonly packages: readonly [string, ...string[]];
 }
@@ -28,6 +29,18 @@ export const releases: Readonly<Record<Kind, readonly [Release, ...Release[]]>> 
       version: '4',
       from: { suite: 'trixie', packages: ['rabbitmq-server'] },
       takes: 'about 1 minute',
+    },
+    {
+      kind: 'rabbitmq',
+      version: '3.10',
+      from: { suite: 'bookworm', packages: ['rabbitmq-server'] },
+      takes: 'about 1 minute',
+    },
+    {
+      kind: 'rabbitmq',
+      version: 'unstable',
+      from: { suite: 'sid', packages: ['rabbitmq-server'] },
+      takes: 'about 2 minutes',
     },
   ],
   kafka: [{ kind: 'kafka', version: '4.4.0', from: 'maven', takes: 'about half a minute' }],
@@ -70,7 +83,15 @@ export function urlVariable(kind: Kind): string {
   return `HOLDFAST_${kind.toUpperCase()}_URL`;
 }
 
-export function releaseOf(kind: Kind, version?: string | number): Release {
+/** The environment variable that names the version to start where a test does not ask for one. */
+export function versionVariable(kind: Kind): string {
+  return `HOLDFAST_${kind.toUpperCase()}_VERSION`;
+}
+
+export function releaseOf(
+  kind: Kind,
+  version: string | number | undefined = process.env[versionVariable(kind)] || undefined,
+): Release {
   const known: readonly Release[] = releases[kind];
   const found = version === undefined ? known[0] : known.find((release) => release.version === String(version));
   if (found) return found;
