@@ -74,7 +74,7 @@ export interface Client extends AsyncDisposable {
     options: ConsumeOptions<Tx> & { readonly batch: BatchOptions },
     handler: BatchHandler<O, Tx>,
   ): Promise<Consumer>;
-  deadLetters<I, O>(topic: Topic<I, O>, group: string): DeadLetters;
+  deadLetters<I, O>(topic: Topic<I, O>, group: string): DeadLetters<I>;
   /** How much waits. Unknown is undefined, never 0. */
   backlog<I, O>(topic: Topic<I, O>, group: string): Promise<Backlog>;
   /** `live`: restart me if false. `ready`: route to me. A broker's outage is never `live: false`. */
@@ -245,7 +245,9 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     deadLetters(topic, group) {
       assertOpen();
       assertGroup(topic, group);
-      return deadLettersOf(adapter.deadLetters(topologies.of(topic), group), { topic: topic.name, group });
+      const topology = topologies.of(topic);
+      const store = adapter.deadLetters(topology, group);
+      return deadLettersOf({ store, topic, topology, group, source, maxBytes, crashPoint });
     },
     async backlog(topic, group) {
       assertOpen();

@@ -18,7 +18,20 @@ export type { Consumer, Drained } from './consume/consumer.ts';
 export { type MemoryDedupeOptions, memoryDedupe } from './consume/dedupe.ts';
 export type { LaneWeights } from './consume/lanes.ts';
 export type { BatchOptions, Classified, ConsumeOptions } from './consume/options.ts';
-export type { DeadLetters, Letter, LetterFilter, Replayed, ReplayOptions } from './dead-letters.ts';
+export type {
+  CanaryOptions,
+  CanarySeen,
+  CountedBy,
+  DeadLetters,
+  Halted,
+  Letter,
+  LetterEdit,
+  LetterFilter,
+  LetterWhere,
+  ListOptions,
+  Replayed,
+  ReplayOptions,
+} from './dead-letters.ts';
 export {
   DeadLetter,
   type ErrorCode,
@@ -58,6 +71,7 @@ export type {
   Priority,
   PublishOutcome,
   Receive,
+  Replacement,
   Settlement,
   SettleOutcome,
   Source,

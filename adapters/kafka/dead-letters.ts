@@ -1,7 +1,7 @@
 import type { DeadLetterStore, Headers, SettleOutcome, StoredLetter, Topology } from '../../src/port.ts';
 import type { KafkaRecord, NewRecord } from './client.ts';
 import { type Context, copyDeadline } from './context.ts';
-import { copyOf, fromRecord, originOf } from './headers.ts';
+import { copyOf, fromRecord, originOf, toRecord } from './headers.ts';
 import { deadTopic, retryTopic } from './names.ts';
 import { chunks } from './publish.ts';
 
@@ -75,35 +75,55 @@ export function deadLetters(context: Context, topology: Topology, group: string)
     return letters.map((_, index) => (stored[index] === true ? 'settled' : 'unknown'));
   }
 
+  /** Copies, waits for their confirms, then removes the letters of those that are stored. */
+  async function move(letters: readonly StoredLetter[], copies: readonly NewRecord[]): Promise<SettleOutcome[]> {
+    await context.topology.declareGroup(topology, group);
+    const stored = await send(
+      copies.map((record, index) => ({ record, index })),
+      { topic: retryTopic(topology.topic, group), partition: REPLAY_RUNG },
+    );
+    await context.hooks.crashPoint?.('replay:copy-confirmed');
+    return await bury(letters, (index) => stored[index] === true);
+  }
+
   return {
-    async *scan({ pageSize, signal }) {
-      const range = await span();
+    sorted: true,
+    async *scan({ pageSize, signal, after }) {
+      const { from, to } = await span();
+      // No letter stands for another before its own last record: what is behind `after` is all that is needed.
+      const range = { from: Math.max(from, (Number(after ?? -1) || 0) + 1), to };
       const last = await live(range, signal);
       let page: StoredLetter[] = [];
       for await (const record of read(range, signal)) {
         const letterId = record.key?.toString();
         if (letterId === undefined || last.get(letterId) !== record.offset) continue;
         const { lane } = originOf(record);
-        page.push({ letterId, message: fromRecord(record), lane, deadAt: record.timestamp, handle: record });
+        const place = String(record.offset).padStart(16, '0');
+        page.push({ letterId, place, message: fromRecord(record), lane, deadAt: record.timestamp, handle: record });
         if (page.length < pageSize) continue;
         yield page;
         page = [];
       }
       if (page.length > 0) yield page;
     },
-    async replay(letters: readonly StoredLetter[], marks: Headers) {
-      await context.topology.declareGroup(topology, group);
-      const copies = letters.map(({ handle }, index) => {
+    replay(letters: readonly StoredLetter[], marks: Headers) {
+      const copies = letters.map(({ handle }): NewRecord => {
         const record = handle as KafkaRecord;
         const origin = originOf(record);
-        return {
-          index,
-          record: copyOf(record, { origin: { ...origin, at: origin.at || undefined }, marks, waitMs: 0 }),
-        };
+        return copyOf(record, { origin: { ...origin, at: origin.at || undefined }, marks, waitMs: 0 });
       });
-      const stored = await send(copies, { topic: retryTopic(topology.topic, group), partition: REPLAY_RUNG });
-      await context.hooks.crashPoint?.('replay:copy-confirmed');
-      return await bury(letters, (index) => stored[index] === true);
+      return move(letters, copies);
+    },
+    replace(replacements) {
+      const copies = replacements.map(({ letter, message, marks }): NewRecord => {
+        const { lane, partition } = originOf(letter.handle as KafkaRecord);
+        const origin = { lane, partition: message.partition ?? partition, at: undefined };
+        return copyOf(asRead(toRecord(message)), { origin, marks, waitMs: 0 });
+      });
+      return move(
+        replacements.map(({ letter }) => letter),
+        copies,
+      );
     },
     discard: (letters) => bury(letters, () => true),
     async count() {
@@ -112,4 +132,11 @@ export function deadLetters(context: Context, topology: Topology, group: string)
       return (await live(range)).size;
     },
   };
+}
+
+/** A record that was never sent, as if it had been read. */
+function asRead({ key, value, headers, timestamp }: NewRecord): KafkaRecord {
+  const read: Record<string, Uint8Array> = Object.create(null) as Record<string, Uint8Array>;
+  for (const name in headers) read[name] = Buffer.from(headers[name]!);
+  return { offset: -1, timestamp, key: key === null ? null : Buffer.from(key), value, headers: read };
 }

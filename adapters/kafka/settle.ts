@@ -92,7 +92,7 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
             settlement,
             topic: dead,
             partition: 0,
-            record: copyOf(entry.record!, { origin, marks, letterId: delivery.position }),
+            record: copyOf(entry.record!, { origin, marks, letterId: letterIdOf(entry, delivery) }),
           };
         }
         const waitMs = Math.max(0, Math.ceil(settlement.delayMs));
@@ -184,4 +184,12 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
       clearTimeout(timer);
     },
   };
+}
+
+/**
+ * By the record that died, so that a crash before it is settled repeats the letter instead of adding one. A replayed
+ * message stands elsewhere than its original: if it dies before its old letter is removed, the removal must not hit the new one.
+ */
+function letterIdOf({ share, offset }: Entry, { position }: Delivery): string {
+  return share.rung === undefined ? position : `${position}+${share.partition}/${offset}`;
 }

@@ -1,6 +1,6 @@
-import type { DeadLetterStore, Headers, StoredLetter } from '../../src/port.ts';
+import type { DeadLetterStore, Headers, SettleOutcome, StoredLetter } from '../../src/port.ts';
 import type { Entry, Group, Letter, MemoryBroker } from './broker.ts';
-import { fromStored, withMarks } from './headers.ts';
+import { fromStored, toStored, withMarks } from './headers.ts';
 import { enqueue } from './publish.ts';
 import { findGroup } from './topology.ts';
 
@@ -28,9 +28,10 @@ export function deadLetters(broker: MemoryBroker, topic: string, groupName: stri
   }
 
   return {
-    async *scan({ pageSize, signal }) {
+    sorted: true,
+    async *scan({ pageSize, signal, after }) {
       // Those of this moment: a letter that is replayed and dies again must not be met twice.
-      const letters = [...group().dead.values()];
+      const letters = [...group().dead.values()].filter((letter) => after === undefined || placeOf(letter) > after);
       for (let start = 0; start < letters.length; start += pageSize) {
         signal?.throwIfAborted();
         const page = letters.slice(start, start + pageSize).filter((letter) => group().dead.has(letter.letterId));
@@ -42,6 +43,21 @@ export function deadLetters(broker: MemoryBroker, topic: string, groupName: stri
         enqueue(broker, group(), withMarks(entry.message, marks), { lane: entry.lane, shard: entry.shard, delayMs: 0 }),
       );
     },
+    async replace(replacements) {
+      const [outcomes, to] = [[] as SettleOutcome[], group()];
+      for (const { letter, message, marks } of replacements) {
+        outcomes.push(
+          ...remove([letter], ({ entry: { lane, shard } }) =>
+            enqueue(broker, to, withMarks(toStored(message), marks), {
+              lane,
+              shard: to.ordered ? (message.partition ?? shard) : 0,
+              delayMs: 0,
+            }),
+          ),
+        );
+      }
+      return outcomes;
+    },
     async discard(letters) {
       return remove(letters, () => {});
     },
@@ -51,9 +67,13 @@ export function deadLetters(broker: MemoryBroker, topic: string, groupName: stri
   };
 }
 
+/** Numbers that compare as text. */
+const placeOf = ({ letterId }: Letter): string => letterId.padStart(16, '0');
+
 function toStoredLetter(letter: Letter): StoredLetter {
   return {
     letterId: letter.letterId,
+    place: placeOf(letter),
     message: fromStored(letter.entry.message),
     lane: letter.entry.lane,
     deadAt: letter.deadAt,

@@ -1,11 +1,12 @@
-import type { ConsumeMessage } from 'amqplib';
+import { createHash } from 'node:crypto';
+import type { ConsumeMessage, MessageProperties } from 'amqplib';
 import type { AdapterHooks, DeadLetterStore, SettleOutcome, StoredLetter, Topology } from '../../src/port.ts';
 import { onThrowaway } from './channels.ts';
 import type { Link } from './connection.ts';
 import { isLocked, openScan, type Scan } from './dead-letter-scan.ts';
 import { readyCount } from './declare.ts';
 import { adapterError } from './errors.ts';
-import { fromLetter, toCopy, toIncoming } from './headers.ts';
+import { fromLetter, toCopy, toIncoming, toProperties } from './headers.ts';
 import type { Presence } from './presence.ts';
 import type { Parcel, Sender } from './sender.ts';
 import { deadLock, deadQueue, groupOf, queueName } from './topology.ts';
@@ -72,9 +73,11 @@ export function deadLetters(context: DeadLetterContext, topology: Topology, grou
 
   function toStored(from: Scan, message: ConsumeMessage): StoredLetter {
     const { letterId, deadAt, lane } = fromLetter(message.properties);
+    // A letter that another tool put here has no name of its own.
+    const name = letterId ?? String(message.properties.messageId ?? digestOf(message.content));
     return {
-      // A letter that another tool put here has no name of its own.
-      letterId: letterId ?? String(message.properties.messageId ?? message.fields.deliveryTag),
+      letterId: name,
+      place: `${String(deadAt ?? 0).padStart(16, '0')}-${name}`,
       message: toIncoming(message.properties, message.content),
       lane,
       deadAt,
@@ -82,36 +85,68 @@ export function deadLetters(context: DeadLetterContext, topology: Topology, grou
     };
   }
 
-  function toParcel(letter: StoredLetter, known: Topology, marks: Parameters<DeadLetterStore['replay']>[1]): Parcel {
-    const { message } = letter.handle as LetterHandle;
-    const { lane, shard } = fromLetter(message.properties);
-    const place = groupOf(known, group).ordered ? (shard ?? 0) : undefined;
-    const routingKey = queueName(topic, group, known.lanes ? lane : 'normal', place);
-    return { exchange: '', routingKey, body: message.content, properties: toCopy(message.properties, marks) };
+  /** To the queue that it came from; in an ordered group, to that of `partition` where it is given. */
+  function toParcel(
+    { handle }: StoredLetter,
+    known: Topology,
+    { partition, body, properties }: Pick<Parcel, 'body' | 'properties'> & { readonly partition?: number | undefined },
+  ): Parcel {
+    const { lane, shard } = fromLetter((handle as LetterHandle).message.properties);
+    const place = groupOf(known, group).ordered ? (partition ?? shard ?? 0) : undefined;
+    return {
+      exchange: '',
+      routingKey: queueName(topic, group, known.lanes ? lane : 'normal', place),
+      body,
+      properties,
+    };
+  }
+
+  /** Copies, waits for the confirms, then removes the letters of those that are stored. */
+  async function move(
+    letters: readonly StoredLetter[],
+    toParcels: (known: Topology, index: number) => Parcel,
+  ): Promise<SettleOutcome[]> {
+    const known = presence.known(topology);
+    const live = [...letters.keys()].filter((index) => isOurs(letters[index]!));
+    const parcels = live.map((index) => toParcels(known, index));
+    const sent = await sender.send(`${topic}::copies`, parcels, { deadline: Date.now() + CONFIRM_MS });
+    await hooks.crashPoint?.('replay:copy-confirmed');
+    const outcomes = letters.map((): SettleOutcome => 'stale');
+    for (const [position, index] of live.entries()) {
+      // Without a confirm it goes back when the scan is left; and if the original cannot be removed, it is in both places.
+      const done = sent[position]!.kind === 'confirmed' && remove(letters[index]!);
+      outcomes[index] = done ? 'settled' : 'unknown';
+    }
+    return outcomes;
   }
 
   return {
+    sorted: false,
     scan,
     count,
     async discard(letters) {
       return letters.map((letter) => (remove(letter) ? 'settled' : 'stale'));
     },
-    async replay(letters, marks) {
-      const known = presence.known(topology);
-      const live = letters.filter(isOurs);
-      const parcels = live.map((letter) => toParcel(letter, known, marks));
-      const sent = await sender.send(`${topic}::copies`, parcels, { deadline: Date.now() + CONFIRM_MS });
-      await hooks.crashPoint?.('replay:copy-confirmed');
-      const outcomes = new Map<StoredLetter, SettleOutcome>();
-      for (const [index, letter] of live.entries()) {
-        // Without a confirm it goes back when the scan is left; and if the original cannot be removed, it is in both places.
-        const moved = sent[index]!.kind === 'confirmed' && remove(letter);
-        outcomes.set(letter, moved ? 'settled' : 'unknown');
-      }
-      return letters.map((letter) => outcomes.get(letter) ?? 'stale');
-    },
+    replay: (letters, marks) =>
+      move(letters, (known, index) => {
+        const { message } = letters[index]!.handle as LetterHandle;
+        const properties = toCopy(message.properties, marks);
+        return toParcel(letters[index]!, known, { body: message.content, properties });
+      }),
+    replace: (replacements) =>
+      move(
+        replacements.map(({ letter }) => letter),
+        (known, index) => {
+          const { letter, message, marks } = replacements[index]!;
+          const { partition, body } = message;
+          const properties = toCopy(toProperties(message) as MessageProperties, marks);
+          return toParcel(letter, known, { partition, body: Buffer.from(body), properties });
+        },
+      ),
   };
 }
+
+const digestOf = (body: Buffer): string => createHash('sha256').update(body).digest('hex').slice(0, 32);
 
 function isOurs({ handle }: StoredLetter): boolean {
   const { scan, gone } = handle as LetterHandle;

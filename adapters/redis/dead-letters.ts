@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis';
-import type { DeadLetterStore, Headers, Priority, SettleOutcome, StoredLetter } from '../../src/port.ts';
+import type { DeadLetterStore, Headers, Priority, Replacement, SettleOutcome, StoredLetter } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { durable } from './durable.ts';
-import { copyFields, fromFields, markFields } from './headers.ts';
+import { copyFields, fromFields, markFields, toFields } from './headers.ts';
 import type { Settings } from './options.ts';
 import { settleThroughOutages } from './outages.ts';
+import { type Packable, pack } from './pack.ts';
 import { allowWhenFull, run, type Script } from './scripts.ts';
 
 /**
@@ -29,6 +30,30 @@ return table.concat(out)
 `,
 };
 
+/**
+ * Messages in place of letters, each in one step with the removal. ARGV: packed triples of letter id, partition or '', fields.
+ * A message goes to the stream that the letter came from; in an ordered group, to its partition's where it has one.
+ */
+const replaceScript: Script = {
+  name: 'replace',
+  lua: `${allowWhenFull}
+local base, dead, out = KEYS[1], KEYS[1] .. ':dead', {}
+for _, one in ipairs(cmsgpack.unpack(ARGV[1])) do
+  local id, partition, fields = unpack(one)
+  local letter = redis.call('XRANGE', dead, id, id)[1]
+  if letter then
+    local stream = letter[2][2]
+    local lane = string.match(stream, '^(.*):')
+    if lane and partition ~= '' then stream = lane .. ':' .. partition end
+    redis.call('XADD', base .. ':' .. stream, '*', unpack(fields))
+    redis.call('XDEL', dead, id)
+  end
+  out[#out + 1] = letter and 's' or 'x'
+end
+return table.concat(out)
+`,
+};
+
 const discardScript: Script = {
   name: 'discard',
   lua: `${allowWhenFull}
@@ -37,6 +62,9 @@ for i = 1, #ARGV do out[i] = redis.call('XDEL', KEYS[1] .. ':dead', ARGV[i]) == 
 return table.concat(out)
 `,
 };
+
+/** Most letters of one script call. */
+const MOST = 500;
 
 export interface DeadLetterNeeds {
   readonly settings: Settings;
@@ -48,7 +76,11 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
   const key = `${base}:dead`;
   const patienceMs = settings.commandTimeoutMs;
 
-  async function* scan(pageSize: number, signal: AbortSignal | undefined): AsyncGenerator<readonly StoredLetter[]> {
+  async function* scan({
+    pageSize,
+    signal,
+    after,
+  }: Parameters<DeadLetterStore['scan']>[0]): AsyncGenerator<readonly StoredLetter[]> {
     const use = async <T>(work: (client: Redis) => Promise<T>): Promise<T> => {
       signal?.throwIfAborted();
       await control.ready(patienceMs);
@@ -57,7 +89,7 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
     const newest = await use((client) => client.xrevrange(key, '+', '-', 'COUNT', 1));
     // Letters that come in during the walk wait for the next one: a replay that fails again would never end it.
     const end = newest[0]?.[0];
-    let from = '-';
+    let from = entryBehind(after);
     while (end !== undefined) {
       const page = (await use((client) => client.callBuffer('XRANGE', key, from, end, 'COUNT', pageSize))) as [
         Buffer,
@@ -71,13 +103,17 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
     }
   }
 
-  function each(letters: readonly StoredLetter[], script: Script, first: readonly (string | number)[]) {
-    const ids = letters.map(({ letterId }) => letterId);
-    if (ids.length === 0) return Promise.resolve([]);
-    return settleThroughOutages(control, patienceMs, ids.length, async (client) => {
+  /** Chunks of a bounded size, since a script holds up the whole server. */
+  function each<T>(
+    items: readonly T[],
+    script: Script,
+    argsOf: (chunk: readonly T[]) => readonly (string | number | Buffer)[],
+  ): Promise<SettleOutcome[]> {
+    if (items.length === 0) return Promise.resolve([]);
+    return settleThroughOutages(control, patienceMs, items.length, async (client) => {
       const outcomes: SettleOutcome[] = [];
-      for (let at = 0; at < ids.length; at += 500) {
-        const answer = (await run(client, script, base, [...first, ...ids.slice(at, at + 500)])) as string;
+      for (let at = 0; at < items.length; at += MOST) {
+        const answer = (await run(client, script, base, argsOf(items.slice(at, at + MOST)))) as string;
         for (const letter of answer) outcomes.push(letter === 's' ? 'settled' : 'stale');
       }
       await durable(client, settings.durability);
@@ -86,14 +122,41 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
   }
 
   return {
-    scan: ({ pageSize, signal }) => scan(pageSize, signal),
+    sorted: true,
+    scan,
     replay(letters, marks: Headers) {
       const fields = markFields(marks);
-      return each(letters, replayScript, [fields.length, ...fields]);
+      return each(letters, replayScript, (chunk) => [
+        fields.length,
+        ...fields,
+        ...chunk.map(({ letterId }) => letterId),
+      ]);
     },
-    discard: (letters) => each(letters, discardScript, []),
+    replace: (replacements) =>
+      each(replacements, replaceScript, (chunk) => {
+        let bytes = 1_000;
+        for (const { message } of chunk) bytes += message.body.length + 500;
+        return [pack(chunk.map(packable), bytes)];
+      }),
+    discard: (letters) => each(letters, discardScript, (chunk) => chunk.map(({ letterId }) => letterId)),
     count: () => control.use((client) => client.xlen(key)),
   };
+}
+
+function packable({ letter, message, marks }: Replacement): Packable {
+  return [letter.letterId, String(message.partition ?? ''), [...toFields(message), ...markFields(marks)]];
+}
+
+/** Entry ids as text that compares: milliseconds and a number among those of the same. */
+const placeOf = (entryId: string): string => {
+  const [ms = '', number = ''] = entryId.split('-');
+  return `${ms.padStart(16, '0')}-${number.padStart(20, '0')}`;
+};
+
+/** Where a range begins behind this place; at the beginning without one. */
+function entryBehind(place: string | undefined): string {
+  const [, ms, number] = /^0*(\d{1,16})-0*(\d{1,20})$/.exec(place ?? '') ?? [];
+  return ms === undefined || number === undefined ? '-' : `(${ms}-${number}`;
 }
 
 /** The first field says which stream it came from. An entry's id begins with the server's time when it was added. */
@@ -101,6 +164,7 @@ function letterOf([id, [, from, ...fields]]: [Buffer, Buffer[]]): StoredLetter {
   const letterId = id.toString('latin1');
   return {
     letterId,
+    place: placeOf(letterId),
     message: fromFields(fields),
     lane: (from?.toString().split(':')[0] ?? 'normal') as Priority,
     deadAt: Number(letterId.split('-')[0]),

@@ -1,8 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { AdapterHooks, DeadLetterStore, SettleOutcome, StoredLetter, Topology } from '../../src/port.ts';
-import { fromRow, laneName, MESSAGE_COLUMNS, toText } from './headers.ts';
+import { fromRow, laneName, MESSAGE_COLUMNS, toRow, toText } from './headers.ts';
 import type { Registry } from './topology.ts';
 import type { Writer } from './writer.ts';
+
+const MARKS_COLUMN = MESSAGE_COLUMNS.split(', ').indexOf('marks');
 
 export type DeadLetters = (topology: Topology, group: string) => DeadLetterStore;
 
@@ -23,28 +25,33 @@ export function createDeadLetters(
     `INSERT INTO hf_messages (grp, lane, shard, due, added_at, ${MESSAGE_COLUMNS})
      SELECT grp, lane, shard, 0, ?, ${columns} FROM hf_dead WHERE id = ? AND grp = ?`,
   );
+  const insert = db.prepare(
+    `INSERT INTO hf_messages (grp, lane, shard, due, added_at, ${MESSAGE_COLUMNS})
+     SELECT grp, lane, coalesce(?, shard), 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM hf_dead WHERE id = ? AND grp = ?`,
+  );
   const remove = db.prepare('DELETE FROM hf_dead WHERE id = ? AND grp = ?');
 
   return (topology, name) => {
     const group = (): number => registry.group(topology.topic, name).id;
 
+    /** One transaction. A letter that is not there any more has been taken by somebody else. */
     async function each(
       letters: readonly StoredLetter[],
-      step: (letter: number, group: number) => boolean,
+      step: (letter: number, group: number, index: number) => boolean,
     ): Promise<SettleOutcome[]> {
       const id = group();
-      return writer.write(() => letters.map(({ handle }) => (step(handle as number, id) ? 'settled' : 'stale')), {
-        durable: true,
-        notify: true,
-      });
+      const one = ({ handle }: StoredLetter, index: number): SettleOutcome =>
+        step(handle as number, id, index) ? 'settled' : 'stale';
+      return writer.write(() => letters.map(one), { durable: true, notify: true });
     }
 
     return {
-      async *scan({ pageSize, signal }) {
+      sorted: true,
+      async *scan({ pageSize, signal, after: from }) {
         const id = group();
         // Up to the newest of this moment: a letter that is replayed and dies again must not be met twice.
         const last = newest.get(id)?.id as number | null;
-        let after = 0;
+        let after = Number(from ?? 0) || 0;
         while (last !== null && after < last) {
           signal?.throwIfAborted();
           const rows = page.all(id, after, last, pageSize);
@@ -52,6 +59,7 @@ export function createDeadLetters(
           after = rows.at(-1)!.id as number;
           yield rows.map((row) => ({
             letterId: String(row.id),
+            place: String(row.id).padStart(16, '0'),
             message: fromRow(row),
             lane: laneName(row.lane as number),
             deadAt: row.dead_at as number,
@@ -66,6 +74,22 @@ export function createDeadLetters(
           remove.run(letter, id);
           return true;
         });
+        await hooks.crashPoint?.('sqlite:replay-committed');
+        return outcomes;
+      },
+      async replace(replacements) {
+        const ordered = registry.group(topology.topic, name).ordered;
+        const outcomes = await each(
+          replacements.map(({ letter }) => letter),
+          (letter, id, index) => {
+            const { message, marks } = replacements[index]!;
+            const row = toRow(message).with(MARKS_COLUMN, toText(marks));
+            const shard = ordered ? (message.partition ?? null) : null;
+            if (insert.run(shard, Date.now(), ...row, letter, id).changes === 0) return false;
+            remove.run(letter, id);
+            return true;
+          },
+        );
         await hooks.crashPoint?.('sqlite:replay-committed');
         return outcomes;
       },

@@ -115,8 +115,10 @@ export function sqlite(options: SqliteOptions): BrokerAdapter {
       // Looked up at each call: the store may be kept over a reconnect.
       const store = () => open().deadLetters(topology, group);
       return {
+        sorted: true,
         scan: (scan) => store().scan(scan),
         replay: (letters, marks) => store().replay(letters, marks),
+        replace: (replacements) => store().replace(replacements),
         discard: (letters) => store().discard(letters),
         count: async () => store().count(),
       };

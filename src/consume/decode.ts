@@ -2,13 +2,13 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { type Codec, jsonCodec } from '../codec.ts';
 import { HoldfastError, messageOf } from '../errors.ts';
 import { type Message, noHeaders } from '../message.ts';
-import type { Delivery } from '../port.ts';
+import type { Delivery, Incoming } from '../port.ts';
 import { BYTES } from '../publish/encode.ts';
 import { issuesText } from '../publish/validate.ts';
 import type { Topic } from '../topic.ts';
 
 /** The payload of a delivery, decoded and validated; throws a HoldfastError that becomes the dead letter's reason. */
-export function decode(topic: Topic, delivery: Delivery): unknown {
+export function decode(topic: Topic, delivery: { readonly message: Pick<Incoming, 'body' | 'contentType'> }): unknown {
   const { body, contentType } = delivery.message;
   const codec = topic.options.codec;
   if (codec === undefined && contentType === BYTES) return check(topic, new Uint8Array(body));

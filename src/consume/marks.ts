@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { messageOf, redact } from '../errors.ts';
-import type { Delivery, Headers } from '../port.ts';
+import type { Delivery, Headers, Incoming } from '../port.ts';
 
 /** How often the message was handled so far, and since when it fails. */
 export interface Progress {
@@ -11,6 +11,16 @@ export interface Progress {
   readonly firstFailedAt: number | undefined;
   /** It was being handled when a process died. */
   readonly suspect?: boolean;
+  /** The delivery that it is about: what its marks say of the replay it came by stays on its copies. */
+  readonly delivery?: { readonly message: Pick<Incoming, 'marks'> };
+}
+
+/** On what a replay sent, its copies and the letter it may become again: the run of that replay. */
+export const REPLAY_MARK = 'replay';
+
+function replayMark(marks: Headers | undefined): Headers | undefined {
+  const run = marks?.[REPLAY_MARK];
+  return run === undefined ? undefined : { [REPLAY_MARK]: run };
 }
 
 export function readProgress(marks: Headers): Progress {
@@ -33,6 +43,7 @@ export function retryMarks(progress: Progress, now: number): Headers {
     attempts: String(progress.attempts),
     'first-failed': String(progress.firstFailedAt ?? now),
     ...(progress.suspect === true && { suspect: '1' }),
+    ...replayMark(progress.delivery?.message.marks),
   };
 }
 
@@ -42,7 +53,7 @@ export function begunMarks(progress: Progress, now: number): Headers {
 }
 
 /** Why a message is dead, and all that helps to find out what to do about it (G7). */
-export interface Failure extends Progress {
+export interface Failure extends Omit<Progress, 'delivery'> {
   readonly reason: string;
   readonly error: unknown;
   readonly group: string;
@@ -60,6 +71,7 @@ export function deadMarks(failure: Failure, delivery: Delivery, now: number): He
     origin: delivery.position,
     group: failure.group,
     host: hostname(),
+    ...replayMark(delivery.message.marks),
   };
   if (failure.error !== undefined) {
     marks.error = cut(plain(redact(errorText(failure.error))), ERROR_BYTES);
