@@ -1,4 +1,3 @@
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Server, startServer } from '../fleet/index.ts';
 import {
@@ -159,44 +158,6 @@ describe('what the broker refuses', () => {
     }
     const [one, other] = [await consume(adapter, narrow), await consume(adapter, wide)];
     await until(() => other.got.length === 3 && one.texts().filter((text) => text.startsWith('small')).length === 3);
-  });
-
-  it('because the client library cannot read it (a codec) turns health red and is said; what comes after the repair is read (trap 15)', async () => {
-    const { adapter, events } = await connect();
-    const topology = topologyOf({ partitions: 1 });
-    await adapter.declare(topology);
-    const { Kafka, CompressionCodecs, CompressionTypes, logLevel } = await import('kafkajs');
-    const original = CompressionCodecs[CompressionTypes.ZSTD];
-    const codec = {
-      compress: async ({ buffer }: { buffer: Buffer }) => zstdCompressSync(buffer),
-      decompress: async (buffer: Buffer) => zstdDecompressSync(buffer),
-    };
-    CompressionCodecs[CompressionTypes.ZSTD] = () => codec;
-    const producer = new Kafka({ brokers: [brokers.replace('kafka://', '')], logLevel: logLevel.NOTHING }).producer();
-    await producer.connect();
-    await producer.send({
-      topic: topology.topic,
-      compression: CompressionTypes.ZSTD,
-      messages: [{ value: 'squeezed' }],
-    });
-    await producer.disconnect();
-    CompressionCodecs[CompressionTypes.ZSTD] = original;
-    try {
-      const { got, source } = await consume(adapter, topology);
-      await until(async () =>
-        (await adapter.health()).checks.some(({ ok, detail }) => !ok && /compression|zstd/i.test(detail ?? '')),
-      );
-      expect(
-        events.some((event) => event.type === 'disconnected' && /compression|zstd/i.test(event.detail ?? '')),
-      ).toBe(true);
-      CompressionCodecs[CompressionTypes.ZSTD] = () => codec;
-      await until(() => got.length === 1);
-      expect(textOf(got[0]!)).toBe('squeezed');
-      await until(async () => (await adapter.health()).checks.every(({ ok }) => ok));
-      await source.stop();
-    } finally {
-      CompressionCodecs[CompressionTypes.ZSTD] = original;
-    }
   });
 });
 
