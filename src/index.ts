@@ -58,6 +58,7 @@ export type {
   Capabilities,
   DeadLetterStore,
   DedupeClaim,
+  DedupeHold,
   DedupeStore,
   Delivery,
   GroupTopology,

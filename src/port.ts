@@ -355,11 +355,13 @@ export type DedupeClaim =
  * repeats it. Where that matters, use an inbox.
  *
  * Stores take `windowMs`, how long a handled message is remembered, from its commit; and `claimMs`, how long the claim of
- * a consumer that died keeps others out. Both count on the store's clock, never on a consumer's. A claim is not renewed:
- * one that outlasts `claimMs` may be taken over while it is still being handled, so that the message is handled twice.
- * Choose it above `timeoutMs` times the immediate attempts.
+ * a consumer that died keeps others out. Both count on the store's clock, never on a consumer's. Claims are renewed while
+ * their messages are handled, where the store can (`renew` and `claimMs`); elsewhere one that outlasts `claimMs` may be
+ * taken over while it is still being handled, so that the message is handled twice.
  */
 export interface DedupeStore {
+  /** How long a claim lasts, from `claim` or its last renewal. Without it nothing is renewed. */
+  readonly claimMs?: number;
   /** One atomic step: of any number of claimants at once, in any processes, one gets `new`. */
   claim(key: string): Promise<DedupeClaim>;
   /**
@@ -369,6 +371,15 @@ export interface DedupeStore {
   commit(key: string, token: string): Promise<void>;
   /** Not handled: free at once for the next claimant. Does nothing unless the claim is still this token's. */
   release(key: string, token: string): Promise<void>;
+  /**
+   * Keeps others out for `claimMs` from now. One answer per claim, whose keys are distinct: false if it is not this
+   * token's any more, be it committed or taken over. One that has run out, and that nobody has taken over, is renewed.
+   */
+  renew?(claims: readonly DedupeHold[]): Promise<readonly boolean[]>;
+}
+export interface DedupeHold {
+  readonly key: string;
+  readonly token: string;
 }
 
 /** A message as the outbox stores it: wire bytes, attributes and its topic's shape (S32). */

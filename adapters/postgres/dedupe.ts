@@ -58,6 +58,7 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
   }
 
   return {
+    claimMs,
     async claim(key) {
       const token = randomUUID();
       const { rows } = await query<{ state: 'new' | 'done' | 'busy' }>(statements.claim, [stored(key), token, claimMs]);
@@ -71,6 +72,13 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
     },
     async release(key, token) {
       await query(statements.release, [stored(key), token]);
+    },
+    async renew(held) {
+      const keys = held.map(({ key }) => stored(key));
+      const tokens = held.map(({ token }) => token);
+      const { rows } = await query<{ key: string }>(statements.renew, [keys, tokens, claimMs]);
+      const renewed = new Set(rows.map(({ key }) => key));
+      return keys.map((key) => renewed.has(key));
     },
     migrate: () =>
       inTransaction({ pool, begin: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, async (tx) => {
@@ -87,7 +95,7 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
 const after = (ms: string): string => `clock_timestamp() + ${ms}::double precision * interval '1 millisecond'`;
 
 /** `done` is what was handled; else the row is a claim. `until` ends either. */
-function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | 'release' | 'sweep', string>> {
+function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | 'release' | 'renew' | 'sweep', string>> {
   return {
     // Somebody whose row this statement does not see, or sees as run out, has come between: that is busy, never done.
     claim: `
@@ -106,6 +114,13 @@ function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | '
       INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, true, ${after('$3')})
       ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = true, until = excluded.until
         WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)`,
+    // In one order, so that two who renew at once do not wait for each other in turn.
+    renew: `
+      INSERT INTO ${dedupe} AS held (key, token, done, until)
+        SELECT key, token, false, ${after('$3')} FROM unnest($1::text[], $2::uuid[]) AS kept (key, token) ORDER BY key
+      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = false, until = excluded.until
+        WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)
+      RETURNING key`,
     release: `DELETE FROM ${dedupe} WHERE key = $1 AND token = $2 AND NOT done`,
     sweep: `
       DELETE FROM ${dedupe} WHERE key IN (

@@ -17,6 +17,12 @@ if held and held ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], '${DONE}', 'PX', ARGV[2])
 return 1
 `;
+const renewScript = `
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
 const releaseScript = `
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
@@ -72,6 +78,7 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
   const nameOf = (key: string): string => `${prefix}:dedupe:${plainOrHash(key)}`;
 
   return {
+    claimMs,
     async claim(key) {
       const token = randomUUID();
       const held = await insist((caller) => caller.call('SET', nameOf(key), token, 'NX', 'GET', 'PX', claimMs));
@@ -84,6 +91,14 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
     async release(key, token) {
       await insist((caller) => caller.call('EVAL', releaseScript, 1, nameOf(key), token));
     },
+    // Keys of a cluster may be on different nodes: one small script each, sent together.
+    renew: (held) =>
+      Promise.all(
+        held.map(async ({ key, token }) => {
+          const renewed = await insist((caller) => caller.call('EVAL', renewScript, 1, nameOf(key), token, claimMs));
+          return renewed === 1;
+        }),
+      ),
     async close() {
       closed = true;
       const link = await opening?.catch(() => undefined);

@@ -46,6 +46,7 @@ export function sqliteDedupe(options: SqliteDedupeOptions): DedupeStore & {
   }
 
   return {
+    claimMs,
     claim: (key) =>
       write(({ claim, handled, sweep }) => {
         const token = randomUUID();
@@ -61,6 +62,8 @@ export function sqliteDedupe(options: SqliteDedupeOptions): DedupeStore & {
       }),
     commit: (key, token) => write(({ commit }) => void commit.run(named(key), token, windowMs)),
     release: (key, token) => write(({ release }) => void release.run(named(key), token)),
+    renew: (held) =>
+      write(({ renew }) => held.map(({ key, token }) => renew.run(named(key), token, claimMs).changes === 1)),
     close: () => connection.close(),
   };
 }
@@ -74,7 +77,7 @@ const table = `
     key TEXT PRIMARY KEY, token TEXT NOT NULL, done INTEGER NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS holdfast_dedupe_until ON holdfast_dedupe (until);`;
 
-type Statements = Readonly<Record<'claim' | 'handled' | 'commit' | 'release' | 'sweep', StatementSync>>;
+type Statements = Readonly<Record<'claim' | 'handled' | 'commit' | 'release' | 'renew' | 'sweep', StatementSync>>;
 
 function prepare(db: DatabaseSync): Statements {
   return {
@@ -88,6 +91,10 @@ function prepare(db: DatabaseSync): Statements {
       ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = 1, until = excluded.until
         WHERE (holdfast_dedupe.done = 0 AND holdfast_dedupe.token = excluded.token) OR holdfast_dedupe.until <= ${nowMs}`),
     release: db.prepare(`DELETE FROM holdfast_dedupe WHERE key = ? AND token = ? AND done = 0`),
+    renew: db.prepare(`
+      INSERT INTO holdfast_dedupe (key, token, done, until) VALUES (?, ?, 0, ${nowMs} + ?)
+      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = 0, until = excluded.until
+        WHERE (holdfast_dedupe.done = 0 AND holdfast_dedupe.token = excluded.token) OR holdfast_dedupe.until <= ${nowMs}`),
     sweep: db.prepare(`
       DELETE FROM holdfast_dedupe WHERE key IN (
         SELECT key FROM holdfast_dedupe WHERE until <= ${nowMs} ORDER BY until LIMIT ?)`),

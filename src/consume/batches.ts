@@ -6,7 +6,7 @@ import { nextStep } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
 import type { CallContext, ProcessContext, Runner } from './context.ts';
 import { decode, messageFor } from './decode.ts';
-import { type Claim, claimOf, dedupeName } from './dedupe.ts';
+import { type Claim, claimed } from './dedupe.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import type { BatchOptions } from './options.ts';
 import { lostError } from './outcome.ts';
@@ -104,8 +104,8 @@ async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
   try {
     const payload = await decode(topic, work.delivery);
-    const claim = plan.dedupe === undefined ? undefined : await claimed(identity!, context);
-    if (plan.dedupe !== undefined && claim === undefined) return undefined;
+    const claim = plan.dedupe === undefined ? undefined : await claimed(work, identity!, context);
+    if (claim === 'done' || claim === 'busy') return undefined;
     return {
       work,
       payload,
@@ -116,13 +116,6 @@ async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
   } catch {
     return undefined;
   }
-}
-
-async function claimed(identity: string, context: BatchRun): Promise<Claim | undefined> {
-  const { plan, topic } = context;
-  const key = dedupeName(plan.group, topic.name, identity);
-  const claim = await plan.dedupe!.claim(key);
-  return claim.state === 'new' ? claimOf(plan.dedupe!, { key, token: claim.token }, context) : undefined;
 }
 
 /** The one call for all. */
@@ -146,7 +139,7 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
   for (const { work } of items) {
     work.attempts += 1;
     work.onRevoked = () => {
-      if (items.every((item) => item.work.revoked)) call.warn(lostError(topic.name, plan.group));
+      if (items.every((item) => item.work.revoked || item.work.claimLost)) call.warn(lostError(topic.name, plan.group));
     };
   }
   const invoke = async (tx: unknown, fresh: readonly number[]): Promise<void> => {

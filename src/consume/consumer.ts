@@ -15,6 +15,7 @@ import { heldKeys } from './held.ts';
 import { retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
 import { countSoFar } from './outcome.ts';
+import { createRenewals } from './renewals.ts';
 import { around, createSettler, type Settler } from './settle.ts';
 import { type Work, workFor } from './work.ts';
 
@@ -141,6 +142,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     emitter,
     breaker,
     rate,
+    renewals: plan.dedupe && createRenewals(plan.dedupe, plan.group, emitter),
     closing: closing.signal,
     crashPoint: setup.crashPoint,
     mark,

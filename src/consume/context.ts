@@ -8,6 +8,7 @@ import type { Topic } from '../topic.ts';
 import type { ConsumerBreaker } from './breaker.ts';
 import type { Calls } from './calls.ts';
 import type { ConsumePlan } from './options.ts';
+import type { Renewals } from './renewals.ts';
 import type { Settler } from './settle.ts';
 import type { Work } from './work.ts';
 
@@ -27,6 +28,8 @@ export interface ProcessContext {
   readonly emitter: Emitter;
   readonly breaker: ConsumerBreaker | undefined;
   readonly rate: Rate;
+  /** Undefined without a dedupe store, or where it renews nothing. */
+  readonly renewals: Renewals | undefined;
   /** Aborts when the consumer stops waiting for handlers. */
   readonly closing: AbortSignal;
   readonly invoke: (message: Message, context: CallContext) => unknown;

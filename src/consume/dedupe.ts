@@ -1,6 +1,8 @@
 import type { Emitter } from '../events.ts';
 import { checkOptions, count, positiveMs } from '../options.ts';
-import type { DedupeStore } from '../port.ts';
+import type { DedupeHold, DedupeStore } from '../port.ts';
+import type { ProcessContext } from './context.ts';
+import type { Renewals } from './renewals.ts';
 import { around, type Settler } from './settle.ts';
 import type { Work } from './work.ts';
 
@@ -34,7 +36,16 @@ export function memoryDedupe(options: MemoryDedupeOptions = {}): DedupeStore {
     }
   }
 
+  function renewed({ key, token }: DedupeHold): boolean {
+    const holder = claims.get(key);
+    if (done.has(key) || (holder !== undefined && holder.token !== token)) return false;
+    claims.delete(key);
+    claims.set(key, { token, until: performance.now() + claimMs });
+    return true;
+  }
+
   return {
+    claimMs,
     async claim(key) {
       forget();
       if (done.has(key)) return { state: 'done' };
@@ -55,6 +66,10 @@ export function memoryDedupe(options: MemoryDedupeOptions = {}): DedupeStore {
     async release(key, token) {
       if (claims.get(key)?.token === token) claims.delete(key);
     },
+    async renew(held) {
+      forget();
+      return held.map(renewed);
+    },
   };
 }
 
@@ -67,10 +82,36 @@ export interface Claim {
   end(work: Work): Promise<void>;
 }
 
-export function claimOf(
+/** Undefined where the message is done, or somebody else's. */
+export async function claimed(
+  work: Work,
+  identity: string,
+  {
+    topic,
+    plan,
+    settler,
+    emitter,
+    renewals,
+  }: Pick<ProcessContext, 'topic' | 'plan' | 'settler' | 'emitter' | 'renewals'>,
+): Promise<Claim | 'done' | 'busy'> {
+  const store = plan.dedupe!;
+  const key = dedupeName(plan.group, topic.name, identity);
+  const answer = await store.claim(key);
+  if (answer.state !== 'new') return answer.state;
+  work.claimLost = false;
+  const { token } = answer;
+  const drop = renewals?.keep({ key, token }, work);
+  return claimOf(store, { key, token }, { settler, emitter, drop });
+}
+
+function claimOf(
   store: DedupeStore,
-  { key, token }: { readonly key: string; readonly token: string },
-  context: { readonly settler: Settler; readonly emitter: Emitter },
+  { key, token }: DedupeHold,
+  context: {
+    readonly settler: Settler;
+    readonly emitter: Emitter;
+    readonly drop: ReturnType<Renewals['keep']> | undefined;
+  },
 ): Claim {
   const { settler } = context;
   let ended = false;
@@ -78,6 +119,8 @@ export function claimOf(
   async function finish(handled: boolean): Promise<void> {
     if (ended) return;
     ended = true;
+    // A renewal under way must not come after its end.
+    await context.drop?.();
     try {
       await (handled ? store.commit(key, token) : store.release(key, token));
     } catch (error) {

@@ -94,5 +94,5 @@ export async function expired(work: Work, context: ProcessContext): Promise<Fini
 export const lostError = (topic: string, group: string): HoldfastError =>
   new HoldfastError(
     'handler-aborted',
-    `Group "${group}" of topic "${topic}" has lost the message: its connection, lease or partition is gone, or its consumer closes. It comes again`,
+    `Group "${group}" of topic "${topic}" has lost the message: its connection, lease, partition or dedupe claim is gone, or its consumer closes. It comes again`,
   );

@@ -11,7 +11,7 @@ import { HandlerContext } from './calls.ts';
 import type { Finished, ProcessContext } from './context.ts';
 import { type Decision, decide } from './decide.ts';
 import { decode, messageFor } from './decode.ts';
-import { claimOf, dedupeName } from './dedupe.ts';
+import { type Claim, claimed } from './dedupe.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import { dead, expired, lostError, retry, settleDone, unspent } from './outcome.ts';
 import { begin, countAhead } from './suspects.ts';
@@ -77,7 +77,7 @@ export async function attempts(
   const { plan } = context;
   let decision: Decision | undefined;
   const again = (error: unknown): boolean => {
-    if (work.revoked) return false;
+    if (work.revoked || work.claimLost) return false;
     decision = decide(work, error, payload, context);
     return decision.kind === 'immediate';
   };
@@ -92,6 +92,8 @@ export async function attempts(
     work.handled = true;
   } catch (error) {
     if (work.revoked || context.closing.aborted) return true;
+    // Whoever has the claim now decides what becomes of the message.
+    if (work.claimLost) return retry(work, context, 1_000);
     if (error instanceof StoreFailed) {
       context.emitter.emit('error', { during: `inbox of group "${plan.group}"`, error: error.cause });
       return retry(work, context, 1_000);
@@ -120,7 +122,7 @@ async function once(
   work.started = false;
   if (work.suspect) await countAhead(work, context);
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
-  if (work.revoked || context.closing.aborted) throw lostError(topic.name, plan.group);
+  if (work.revoked || work.claimLost || context.closing.aborted) throw lostError(topic.name, plan.group);
   context.breaker?.enter(work);
   const call = calls.begin();
   work.onRevoked = () => call.warn(lostError(topic.name, plan.group));
@@ -169,13 +171,11 @@ async function once(
 
 async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {
   const { topic, plan, emitter } = context;
-  const store = plan.dedupe!;
-  const key = dedupeName(plan.group, topic.name, identity);
-  let token: string;
+  let claim: Claim;
   try {
-    const claimed = await store.claim(key);
-    if (claimed.state === 'busy') return retry(work, context, 1_000);
-    if (claimed.state === 'done') {
+    const answer = await claimed(work, identity, context);
+    if (answer === 'busy') return retry(work, context, 1_000);
+    if (answer === 'done') {
       emitter.emit('duplicate', {
         topic: topic.name,
         group: plan.group,
@@ -183,12 +183,11 @@ async function deduped(work: Work, payload: unknown, identity: string, context: 
       });
       return settleDone(work, context);
     }
-    token = claimed.token;
+    claim = answer;
   } catch (error) {
     emitter.emit('error', { during: `dedupe of group "${plan.group}"`, error });
     return retry(work, context, 1_000);
   }
-  const claim = claimOf(store, { key, token }, context);
   try {
     return await attempts(work, payload, identity, { ...context, settler: claim.settler });
   } finally {

@@ -15,11 +15,13 @@ export interface Work {
   copied: boolean;
   /** Its source has lost it: whatever comes of it settles nothing. */
   revoked: boolean;
+  /** Somebody else has taken over its dedupe claim: the message is theirs to handle. */
+  claimLost: boolean;
   /** Its next call was counted by the rate when it was dispatched. */
   started: boolean;
   /** Its handler has returned. */
   handled: boolean;
-  /** While it is handled: tells the handler that the source has lost it. */
+  /** While it is handled: tells the handler that the message, or its claim, is lost. */
   onRevoked: (() => void) | undefined;
 }
 
@@ -36,6 +38,7 @@ export function workFor(delivery: Delivery): Work {
     suspect: suspect || delivery.suspect,
     copied: false,
     revoked: false,
+    claimLost: false,
     started: false,
     handled: false,
     onRevoked: undefined,

@@ -30,6 +30,16 @@ const sabotages: readonly [string, string, (limits: DedupeLimits) => DedupeStore
     (limits) => memoryDedupe({ ...limits, ...(limits.claimMs && { windowMs: limits.claimMs }) }),
   ],
   [
+    'renews nothing',
+    'keeps others out',
+    (limits) => ({ ...memoryDedupe(limits), renew: async (held) => held.map(() => true) }),
+  ],
+  [
+    'renews what somebody else has',
+    'hears so',
+    (limits) => ({ ...memoryDedupe(limits), renew: async (held) => held.map(() => true) }),
+  ],
+  [
     'confuses keys that begin alike',
     'takes any key',
     (limits) => {

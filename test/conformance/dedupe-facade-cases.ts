@@ -68,6 +68,34 @@ export function dedupeFacadeCases(promises: DedupeCase): void {
       }),
   );
 
+  promises('a handler that outlasts claimMs keeps its claim', { claimMs: 600 }, (under) =>
+    withClients(async ({ topic, one, two }) => {
+      if (under.store.renew === undefined) return;
+      const started: string[] = [];
+      const [hang, busy] = [gate(), gate()];
+      const since = performance.now();
+      for (const { client, store } of [
+        { client: one.client, store: under.store },
+        { client: two.client, store: under.other },
+      ]) {
+        await client.consume(topic, { ...quick('g'), dedupe: store }, async ({ id }) => {
+          started.push(id);
+          await hang.opened;
+        });
+      }
+      for (const { client } of [one, two, one]) await client.publish(topic, { n: 0 }, { id: 'same' });
+      setTimeout(busy.open, 2_000);
+      await busy.opened;
+      assert.ok(performance.now() - since > 1_800);
+      hang.open();
+      await until('all copies are gone', async () => {
+        const { ready, inFlight, delayed } = await one.client.backlog(topic, 'g');
+        return ready === 0 && inFlight === 0 && delayed === 0;
+      });
+      assert.deepEqual(started, ['same']);
+    }),
+  );
+
   promises('published again after the window, a message is handled again', { windowMs: 100 }, (under) =>
     withClients(async ({ topic, one }) => {
       let handled = 0;

@@ -122,6 +122,47 @@ export function dedupeStoreSuite(options: DedupeSuiteOptions): void {
     assert.equal(await stateOf(other, 'm'), 'busy');
   });
 
+  promises(
+    'a claim that is renewed keeps others out for as long as that goes on',
+    { claimMs: 600 },
+    async ({ store, other }) => {
+      if (store.renew === undefined) return;
+      assert.equal(store.claimMs, 600);
+      const [a, b] = [await claimed(store, 'a'), await claimed(store, 'b')];
+      const ends = performance.now() + 1_800;
+      while (performance.now() < ends) {
+        const renewed = await store.renew([
+          { key: 'a', token: a },
+          { key: 'b', token: b },
+        ]);
+        assert.deepEqual(renewed, [true, true]);
+        assert.equal(await stateOf(other, 'a'), 'busy');
+      }
+      assert.equal(await stateOf(other, 'b'), 'busy');
+      await store.commit('a', a);
+      assert.equal(await stateOf(other, 'a'), 'done');
+      await takenOver(other, 'b');
+    },
+  );
+
+  promises('who has lost a claim renews nothing, and hears so', { claimMs: 1_000 }, async ({ store, other }) => {
+    if (store.renew === undefined) return;
+    const [lost, handled] = [await claimed(store, 'lost'), await claimed(store, 'handled')];
+    const kept = await claimed(store, 'kept');
+    await store.commit('handled', handled);
+    const token = await takenOver(other, 'lost');
+    const renewed = await store.renew([
+      { key: 'lost', token: lost },
+      { key: 'kept', token: kept },
+      { key: 'handled', token: handled },
+    ]);
+    // The second had run out, too, but nobody wanted it.
+    assert.deepEqual(renewed, [false, true, false]);
+    assert.deepEqual([await stateOf(store, 'kept'), await stateOf(store, 'handled')], ['busy', 'done']);
+    await other.commit('lost', token);
+    assert.equal(await stateOf(store, 'lost'), 'done');
+  });
+
   promises('takes any key: other scripts, quotes, very long', {}, async ({ store, other }) => {
     const long = 'é'.repeat(5_000);
     const keys = ['', ' ', 'a', 'A', 'a ', 'done', '🚂 \'q\' "d" \\ {a} %s $1 NULL', 'g\nt\nid:s/m', 'a\0b', 'a\0c'];
