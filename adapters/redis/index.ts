@@ -1,4 +1,13 @@
-import type { AdapterHealth, AdapterHooks, BrokerAdapter, Capabilities, Source, Topology } from '../../src/port.ts';
+import type { Redis } from 'ioredis';
+import type {
+  AdapterError,
+  AdapterHealth,
+  AdapterHooks,
+  BrokerAdapter,
+  Capabilities,
+  Source,
+  Topology,
+} from '../../src/port.ts';
 import { backlogOf } from './backlog.ts';
 import { type Link, loadClient, openLink, type RedisClass } from './connection.ts';
 import { subscribe } from './consume.ts';
@@ -37,8 +46,7 @@ export function redis(options: RedisOptions): BrokerAdapter {
       async onUp(client) {
         const facts = await inspectServer(client);
         checkServer(facts, settings);
-        for (const topology of declared.values())
-          await declareTopology(client, settings.prefix, topology, hooks.declare);
+        for (const topology of declared.values()) await declareAgain(client, topology, hooks);
         for (const { name: code, ok, detail } of serverChecks(facts, settings))
           if (!ok) hooks.emit({ type: 'warning', code, detail: detail ?? code });
         hooks.emit({ type: 'connected' });
@@ -70,6 +78,17 @@ export function redis(options: RedisOptions): BrokerAdapter {
         return publisher;
       },
     };
+  }
+
+  /** What has changed since is told, and no reason to stay away: an old instance goes on beside the new ones. */
+  async function declareAgain(client: Redis, topology: Topology, hooks: AdapterHooks): Promise<void> {
+    try {
+      await declareTopology(client, settings.prefix, topology, hooks.declare);
+    } catch (error) {
+      const code = (error as Partial<AdapterError>).adapterCode;
+      if (code === undefined) throw error;
+      hooks.emit({ type: 'warning', code, detail: messageOf(error) });
+    }
   }
 
   async function declare(topology: Topology): Promise<void> {

@@ -19,7 +19,6 @@ end
 if not partitions and not create then return { 'topology-missing', 'it does not exist' } end
 local lanes = redis.call('HGET', topic, 'lanes')
 if lanes == '1' and ARGV[3] == '0' then return { 'topology-conflict', 'lanes' } end
-if lanes ~= '1' and ARGV[3] == '1' and not create then return { 'topology-missing', 'it has no lanes' } end
 for i = 4, #ARGV, 2 do
   local kind = redis.call('HGET', topic, 'group:' .. ARGV[i])
   if kind and kind ~= ARGV[i + 1] then

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { adapterError } from './errors.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 
 /** A message as the broker stores it; the same columns in a group's line and among its dead letters. */
 const MESSAGE_COLUMNS = `
@@ -22,11 +22,12 @@ const MESSAGE_COLUMNS = `
  * SQLite rewrites a whole row, with its body, for each changed column.
  *
  * A claim that outlives its holding (owner 0) says that the message was delivered before. `token` is the count of the
- * owner's claims in unordered groups, and the shard's epoch in ordered ones.
+ * owner's claims in unordered groups, and the shard's epoch in ordered ones. A topic's `lanes` is null where nobody has
+ * said it yet: in files of version 1.
  */
 const TABLES = `
 CREATE TABLE IF NOT EXISTS hf_topics (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL) STRICT;
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL, lanes INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS hf_groups (
   id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, name TEXT NOT NULL, ordered INTEGER NOT NULL,
   UNIQUE (topic, name)) STRICT;
@@ -52,11 +53,21 @@ CREATE INDEX IF NOT EXISTS hf_dead_group ON hf_dead (grp);
 INSERT OR IGNORE INTO hf_meta (name, value) VALUES ('schema', ${VERSION}), ('epoch', 0);
 `;
 
-/** Creates the tables where they are missing. To be called inside a write transaction: several processes may start at once. */
+/** Processes of version 1 that have the file open go on: they neither read nor write what is new. */
+const UPGRADE_FROM_1 = `
+ALTER TABLE hf_topics ADD COLUMN lanes INTEGER;
+UPDATE hf_meta SET value = ${VERSION} WHERE name = 'schema';
+`;
+
+/** Creates the tables where they are missing, and upgrades those of version 1. To be called inside a write transaction: several processes may start at once. */
 export function createTables(db: DatabaseSync, path: string): void {
   db.exec('CREATE TABLE IF NOT EXISTS hf_meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID');
   const found = db.prepare("SELECT value FROM hf_meta WHERE name = 'schema'").get()?.value;
   if (found === VERSION) return;
+  if (found === 1) {
+    db.exec(UPGRADE_FROM_1);
+    return;
+  }
   if (found !== undefined) {
     throw adapterError(
       'unsupported',

@@ -21,9 +21,17 @@ export interface Registry {
   group(topic: string, name: string): GroupRow;
 }
 
+interface Missing {
+  readonly topic: boolean;
+  /** Whether the topic gains its lanes, or it is not known that it has none. */
+  readonly lanes: boolean;
+  readonly groups: Topology['groups'];
+}
+
 export function createRegistry(db: DatabaseSync, writer: Writer): Registry {
-  const findTopic = db.prepare('SELECT id, partitions FROM hf_topics WHERE name = ?');
-  const addTopic = db.prepare('INSERT INTO hf_topics (name, partitions) VALUES (?, ?)');
+  const findTopic = db.prepare('SELECT id, partitions, lanes FROM hf_topics WHERE name = ?');
+  const addTopic = db.prepare('INSERT INTO hf_topics (name, partitions, lanes) VALUES (?, ?, ?)');
+  const setLanes = db.prepare('UPDATE hf_topics SET lanes = ? WHERE id = ?');
   const listGroups = db.prepare(
     'SELECT g.id, g.name, g.ordered, t.partitions FROM hf_topics t JOIN hf_groups g ON g.topic = t.id WHERE t.name = ?',
   );
@@ -40,14 +48,21 @@ export function createRegistry(db: DatabaseSync, writer: Writer): Registry {
   }
 
   // What is missing; throws on what contradicts.
-  function compare(topology: Topology): { readonly topic: boolean; readonly groups: Topology['groups'] } {
+  function compare(topology: Topology): Missing {
     const topic = findTopic.get(topology.topic);
-    if (topic === undefined) return { topic: true, groups: topology.groups };
+    if (topic === undefined) return { topic: true, lanes: false, groups: topology.groups };
     if (topic.partitions !== topology.partitions) {
       throw adapterError(
         'topology-conflict',
         `topic "${topology.topic}" has ${topic.partitions} partitions, declared with ${topology.partitions}; ` +
           'a key would move to another partition: drain the topic and move to a new one',
+      );
+    }
+    if (topic.lanes === 1 && !topology.lanes) {
+      throw adapterError(
+        'topology-conflict',
+        `topic "${topology.topic}" has the lanes high, normal and low, declared without priority; keep its priority, or ` +
+          `stop its publishers, drain it and say UPDATE hf_topics SET lanes = 0 WHERE name = '${topology.topic}'`,
       );
     }
     const existing = groups(topology.topic);
@@ -62,14 +77,16 @@ export function createRegistry(db: DatabaseSync, writer: Writer): Registry {
       }
       return found === undefined;
     });
-    return { topic: false, groups: missing };
+    return { topic: false, lanes: topic.lanes !== (topology.lanes ? 1 : 0), groups: missing };
   }
 
   function create(topology: Topology): void {
     // Again, now under the lock: another process may have been faster.
     const missing = compare(topology);
-    if (missing.topic) addTopic.run(topology.topic, topology.partitions);
+    const lanes = topology.lanes ? 1 : 0;
+    if (missing.topic) addTopic.run(topology.topic, topology.partitions, lanes);
     const topic = findTopic.get(topology.topic)!.id as number;
+    if (missing.lanes) setLanes.run(lanes, topic);
     for (const group of missing.groups) {
       const id = addGroup.run(topic, group.name, group.ordered ? 1 : 0).lastInsertRowid;
       for (let shard = 0; group.ordered && shard < topology.partitions; shard += 1) addShard.run(id, shard);
@@ -86,13 +103,13 @@ export function createRegistry(db: DatabaseSync, writer: Writer): Registry {
     async declare(topology, mode) {
       if (mode === 'none') return;
       const missing = compare(topology);
-      if (!missing.topic && missing.groups.length === 0) return;
       if (mode === 'verify') {
         const [group] = missing.groups;
-        throw missingError(
-          missing.topic ? `topic "${topology.topic}"` : `group "${group?.name}" of topic "${topology.topic}"`,
-        );
+        if (missing.topic) throw missingError(`topic "${topology.topic}"`);
+        if (group !== undefined) throw missingError(`group "${group.name}" of topic "${topology.topic}"`);
+        return;
       }
+      if (!missing.topic && !missing.lanes && missing.groups.length === 0) return;
       await writer.write(() => create(topology), { durable: true, notify: false });
     },
   };

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { BrokerAdapter, StoredLetter } from '../../src/port.ts';
+import type { AdapterEvent, BrokerAdapter, StoredLetter } from '../../src/port.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { consume, outgoing, publish, textOf, topologyOf, until } from './port-harness.ts';
 import { portPromises } from './port-promises.ts';
@@ -116,6 +116,41 @@ describe('redis: messages', () => {
   });
 });
 
+describe('redis: topology', () => {
+  it('refuses a topic that has lost its lanes, and says what to do; it may gain them', async () => {
+    const adapter = await bench.adapter();
+    const without = topologyOf();
+    const lanes = { ...without, lanes: true };
+    for (const topology of [without, without, lanes, lanes]) await adapter.declare(topology);
+    const remedy = `HSET hf:{${without.topic}} lanes 0`;
+    const refused = { adapterCode: 'topology-conflict', message: expect.stringContaining(remedy) };
+    for (const declare of ['create', 'verify'] as const) {
+      const other = await bench.adapter({}, [], { declare });
+      await expect(other.declare(without)).rejects.toMatchObject(refused);
+      await other.declare(lanes);
+    }
+    await bench.raw().hset(`hf:{${without.topic}}`, 'lanes', '0');
+    await adapter.declare(without);
+  });
+
+  it('warns a client that reconnects to a topic that has changed, and serves it as before', async () => {
+    const proxy = await bench.proxy();
+    const events: AdapterEvent[] = [];
+    const old = await bench.adapter({ url: proxy.url }, events);
+    const without = topologyOf();
+    await old.declare(without);
+    const inbox = await consume(old, without);
+    await (await bench.adapter()).declare({ ...without, lanes: true });
+    proxy.shut();
+    proxy.open();
+    await until('it is warned', () =>
+      events.some((event) => event.type === 'warning' && event.code === 'topology-conflict'),
+    );
+    await until('it publishes', async () => (await publish(old, [outgoing(without, 'a')]))[0]!.kind === 'confirmed');
+    await inbox.count(1);
+  });
+});
+
 describe('redis: publish dedupe', () => {
   it('S12: stores a message that is published again once, and confirms it each time', async () => {
     const adapter = await bench.adapter();
@@ -169,7 +204,7 @@ describe('redis: publish dedupe', () => {
     expect(await adapter.backlog(topology, 'g')).toMatchObject({ ready: 51 });
   });
 
-  it('forgets an identity after two windows', async () => {
+  it('Trap 29: a resend after two windows is stored again', async () => {
     const adapter = await bench.adapter({ dedupeWindowMs: 1_000 });
     const topology = topologyOf();
     await adapter.declare(topology);

@@ -2,13 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sqlite } from '../../adapters/sqlite/index.ts';
 import { planShards, type ShardRow } from '../../adapters/sqlite/shards.ts';
 import { createWriter, isUncertain } from '../../adapters/sqlite/writer.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
-import { consume, hooksOf, keyed, outgoing, publish, textOf, topologyOf } from './port-harness.ts';
+import { consume, hooksOf, keyed, outgoing, publish, textOf, topologyOf, until } from './port-harness.ts';
 
 let directory: string;
 let path: string;
@@ -75,6 +74,40 @@ describe('sqlite, the file', () => {
     await expect(client()).rejects.toMatchObject({ adapterCode: 'unsupported' });
   });
 
+  it('refuses a topic that has lost its lanes, and says what to do; it may gain them', async () => {
+    const adapter = await client();
+    const without = topologyOf();
+    const lanes = { ...without, lanes: true };
+    for (const topology of [without, without, lanes, lanes]) await adapter.declare(topology);
+    const refused = { adapterCode: 'topology-conflict', message: expect.stringContaining('UPDATE hf_topics') };
+    for (const declare of ['create', 'verify'] as const) {
+      const other = sqlite({ path });
+      clients.push(other);
+      await other.connect(hooksOf([], { declare }));
+      await expect(other.declare(without)).rejects.toMatchObject(refused);
+      await other.declare(lanes);
+    }
+    const db = new DatabaseSync(path);
+    db.exec(`UPDATE hf_topics SET lanes = 0 WHERE name = '${without.topic}'`);
+    db.close();
+    await adapter.declare(without);
+  });
+
+  it('takes a file of version 1 as it is, with its topics', async () => {
+    const adapter = await client();
+    const topology = topologyOf();
+    await adapter.declare(topology);
+    await publish(adapter, [outgoing(topology, 'a')]);
+    await adapter.close();
+    const db = new DatabaseSync(path);
+    db.exec("ALTER TABLE hf_topics DROP COLUMN lanes; UPDATE hf_meta SET value = 1 WHERE name = 'schema'");
+    db.close();
+    const [one, two] = await Promise.all([client(), client()]);
+    await one.declare({ ...topology, lanes: true });
+    await expect(two.declare(topology)).rejects.toMatchObject({ adapterCode: 'topology-conflict' });
+    await (await consume(two, { ...topology, lanes: true })).count(1);
+  });
+
   it('opens a private database in memory, and says what it is worth', async () => {
     const adapter = await client(':memory:');
     expect(adapter.capabilities).toMatchObject({ durability: 'memory', multiProcess: false });
@@ -139,17 +172,23 @@ describe('sqlite, leases', () => {
     const adapter = await client();
     const topology = topologyOf([{ name: 'g', ordered: true }], { partitions: 2 });
     await adapter.declare(topology);
-    const one = await consume(adapter, topology);
-    await publish(adapter, [keyed(topology, 'a0', 'a', 0), keyed(topology, 'b0', 'b', 1)]);
+    const one = await consume(adapter, topology, { prefetch: 10_000 });
+    let rounds = 0;
+    const round = async () => {
+      await publish(adapter, [keyed(topology, `a${rounds}`, 'a', 0), keyed(topology, `b${rounds}`, 'b', 1)]);
+      rounds += 1;
+    };
+    const of = (key: string): string[] => one.texts().filter((text) => text.startsWith(key));
+    await round();
     await one.count(2);
     const two = await consume(await client(), topology);
-    // One of the two shards gets nothing more, so that it can change hands; but its message is never settled.
-    await sleep(200);
-    await publish(adapter, [keyed(topology, 'a1', 'a', 0), keyed(topology, 'b1', 'b', 1)]);
-    await one.count(3);
-    await sleep(100);
-    expect(one.deliveries).toHaveLength(3);
-    await one.count(4);
+    // So that it can change hands; but its messages are never settled.
+    await until('one of the two shards gets nothing more', async () => {
+      await round();
+      return Math.abs(of('a').length - of('b').length) >= 5;
+    });
+    await one.count(2 * rounds);
+    for (const key of ['a', 'b']) expect(of(key)).toEqual(Array.from({ length: rounds }, (_, n) => `${key}${n}`));
     expect(two.deliveries).toHaveLength(0);
     expect(one.revoked).toEqual([]);
   });

@@ -101,7 +101,7 @@ describe('sqlite, one file and several processes', () => {
     expect(await inbox.settle('done', ...inbox.deliveries)).toEqual(Array(6).fill('settled'));
   });
 
-  it('hands the shards of a killed process to others, from the first unsettled message on', async () => {
+  it('Trap 51: hands the shards of a killed process to others, from the first unsettled message on', async () => {
     const adapter = await client();
     const topology = topologyOf([{ name: 'g', ordered: true }], { partitions: 2 });
     await adapter.declare(topology);
