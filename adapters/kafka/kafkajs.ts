@@ -2,10 +2,12 @@ import type { Kafka as KafkaJs } from 'kafkajs';
 import type { Committed, KafkaClient } from './client.ts';
 import { adapterError, messageOf } from './errors.ts';
 import { rawClusterOf } from './kafkajs/cluster.ts';
+import { coordinatorOf } from './kafkajs/coordinator.ts';
 import { isLogin, isTransient } from './kafkajs/errors.ts';
 import { quietIdleConnections } from './kafkajs/idle.ts';
 import { leadership } from './kafkajs/leaders.ts';
 import { logger, type Warn } from './kafkajs/log.ts';
+import { loginOf } from './kafkajs/login.ts';
 import { listOffsets, readLog } from './kafkajs/logs.ts';
 import { kafkajsMember } from './kafkajs/member.ts';
 import { kafkajsProducer } from './kafkajs/producer.ts';
@@ -22,6 +24,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
   quietIdleConnections();
 
   const logCreator = logger(warn);
+  const login = await loginOf(settings.sasl);
   /** Of whatever was opened here: none outlives us. */
   const open = new Set<Sockets>();
 
@@ -32,7 +35,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       brokers: [...settings.brokers],
       clientId,
       ssl: settings.ssl,
-      ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
+      ...(login === undefined ? {} : { sasl: login }),
       connectionTimeout: settings.connectTimeoutMs,
       authenticationTimeout: settings.connectTimeoutMs,
       requestTimeout: settings.requestTimeoutMs,
@@ -71,7 +74,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       return resources[0]?.configEntries.find((entry) => entry.configName === name)?.configValue ?? undefined;
     },
     async committed(group, topics) {
-      const coordinator = await cluster.findGroupCoordinator({ groupId: group });
+      const coordinator = await coordinatorOf(cluster, group);
       const { responses } = await coordinator.offsetFetch({
         groupId: group,
         topics: [...topics].map(([topic, partitions]) => ({
@@ -90,7 +93,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       return result;
     },
     async commitFor(group, offsets) {
-      const coordinator = await cluster.findGroupCoordinator({ groupId: group });
+      const coordinator = await coordinatorOf(cluster, group);
       const topics = [...Map.groupBy(offsets, ({ topic }) => topic)].map(([topic, list]) => ({
         topic,
         partitions: list.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
@@ -122,7 +125,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     },
     async join(spec, events) {
       const leave = async (groupId: string, memberId: string): Promise<void> => {
-        await (await cluster.findGroupCoordinator({ groupId })).leaveGroup({ groupId, memberId });
+        await (await coordinatorOf(cluster, groupId)).leaveGroup({ groupId, memberId });
       };
       const parts = { fresh, codec: AssignerProtocol, settings, leave };
       const { member, joined } = kafkajsMember(parts, spec, events);

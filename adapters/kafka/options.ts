@@ -1,6 +1,9 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { SASLOptions } from 'kafkajs';
 
+/** A login as kafkajs takes it, or a function that gives it, for each connection anew: passwords may be rotated, tokens expire. */
+export type Login = SASLOptions | (() => SASLOptions | Promise<SASLOptions>);
+
 /** Options of {@link kafka}. */
 export interface KafkaOptions {
   /** `host:port`, several separated by commas, or a list of them; `kafka://` in front is fine. Tried in turn. */
@@ -9,8 +12,8 @@ export interface KafkaOptions {
   readonly clientId?: string;
   /** `true`, or Node's TLS options (`ca`, `cert`, `servername` …). @default false */
   readonly ssl?: boolean | ConnectionOptions;
-  /** As kafkajs takes it: `{ mechanism: 'scram-sha-512', username, password }` and others. */
-  readonly sasl?: SASLOptions;
+  /** As kafkajs takes it: `{ mechanism: 'scram-sha-512', username, password }` and others; or a function that gives it, called for each connection. */
+  readonly sasl?: Login;
   /** Replicas of each topic created. 1 survives no loss of a broker. @default the broker's `default.replication.factor` */
   readonly replication?: number;
   /** `min.insync.replicas` of each topic created. 2 of 3 replicas is what "replicated to a majority" needs. @default the broker's */
@@ -34,7 +37,7 @@ export interface Settings {
   readonly brokers: readonly string[];
   readonly clientId: string | undefined;
   readonly ssl: boolean | ConnectionOptions;
-  readonly sasl: SASLOptions | undefined;
+  readonly sasl: Login | undefined;
   readonly replication: number;
   readonly minInsync: number | undefined;
   readonly connectTimeoutMs: number;
@@ -108,10 +111,10 @@ function sslOf(value: unknown): boolean | ConnectionOptions {
   return value;
 }
 
-function saslOf(value: unknown): SASLOptions | undefined {
-  if (value === undefined) return undefined;
+function saslOf(value: unknown): Login | undefined {
+  if (value === undefined || typeof value === 'function') return value as Login | undefined;
   if (typeof value !== 'object' || value === null || typeof (value as { mechanism?: unknown }).mechanism !== 'string')
-    throw new TypeError('kafka option `sasl` must be an object with a `mechanism`');
+    throw new TypeError('kafka option `sasl` must be an object with a `mechanism`, or a function that gives one');
   return value as SASLOptions;
 }
 

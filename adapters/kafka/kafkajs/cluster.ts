@@ -69,6 +69,7 @@ export interface RawBroker {
       partitions: readonly { partition: number; offset: string; metadata: string }[];
     }[];
   }): Promise<unknown>;
+  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>;
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
   listOffsets(request: {
     replicaId: number;

@@ -3,6 +3,7 @@ import type { GroupEvents, GroupMember, GroupSpec, Place } from '../client.ts';
 import type { Settings } from '../options.ts';
 import { stickyAssigner } from './assigner.ts';
 import { leaveSilence, type RawCluster } from './cluster.ts';
+import { coordinatorOf } from './coordinator.ts';
 import { recordOf } from './records.ts';
 import type { Sockets } from './sockets.ts';
 
@@ -111,7 +112,7 @@ export function kafkajsMember(
     cluster.findGroupCoordinator = async (group) => {
       const current = lifeOf();
       if (current.joined && current.joins === 0 && !current.over) await drain(current);
-      return await find(group);
+      return await coordinatorOf(cluster, group.groupId, find);
     };
   }
 
