@@ -2,7 +2,7 @@ import { describe } from '../options.ts';
 import type { StoredLetter } from '../port.ts';
 import { checkFilter, type LetterFilter } from './filter.ts';
 import { reasonOf } from './letter.ts';
-import { type LettersContext, walk } from './walk.ts';
+import { asked, type LettersContext, walk } from './walk.ts';
 
 /** What letters are counted by. */
 export type CountedBy = 'reason' | 'fingerprint' | 'key' | 'host';
@@ -17,7 +17,8 @@ const VALUES: Readonly<Record<CountedBy, (stored: StoredLetter) => string | unde
 export async function count(context: LettersContext, filter: LetterFilter = {}): Promise<number> {
   checkFilter('count', filter);
   if (filter.where === undefined) {
-    const exact = await context.store.count();
+    await context.ready();
+    const exact = await asked(context, 'count', () => context.store.count());
     if (exact !== undefined) return exact;
   }
   let total = 0;

@@ -1,5 +1,5 @@
 import { checkFilter, isEmpty, type LetterFilter } from './filter.ts';
-import { type LettersContext, moved, walk } from './walk.ts';
+import { asked, type LettersContext, walk } from './walk.ts';
 
 /** Removes letters for good, page by page. */
 export async function discard(context: LettersContext, filter: LetterFilter): Promise<{ readonly discarded: number }> {
@@ -8,7 +8,7 @@ export async function discard(context: LettersContext, filter: LetterFilter): Pr
     throw new TypeError('discard needs a filter: { where: { reason } } or { where: { ids } }, with a value');
   let discarded = 0;
   for await (const page of walk(context, filter)) {
-    const outcomes = await moved(context, context.store.discard(page));
+    const outcomes = await asked(context, 'move', () => context.store.discard(page));
     discarded += outcomes.filter((outcome) => outcome === 'settled').length;
     await context.crashPoint?.('discard:moved');
   }

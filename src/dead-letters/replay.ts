@@ -9,7 +9,7 @@ import { edited, type LetterEdit } from './edit.ts';
 import { checkFilter, date, type LetterFilter } from './filter.ts';
 import { deadTimeOf, type Letter, letterName, letterOf } from './letter.ts';
 import { pause } from './pause.ts';
-import { type LettersContext, moved, nameOf, walk } from './walk.ts';
+import { asked, type LettersContext, nameOf, walk } from './walk.ts';
 
 export interface ReplayOptions<I = unknown> extends LetterFilter {
   readonly ratePerSecond?: number;
@@ -118,10 +118,10 @@ export async function replay(context: LettersContext, options: ReplayOptions = {
     const note = (each: readonly StoredLetter[], answers: readonly SettleOutcome[]): void => {
       for (const [index, letter] of each.entries()) outcomes.set(letter, answers[index] ?? 'unknown');
     };
-    if (same.length > 0) note(same, await moved(context, store.replay(same, marks)));
+    if (same.length > 0) note(same, await asked(context, 'move', () => store.replay(same, marks)));
     if (changed.length > 0) {
       await crashPoint?.('replay:edited');
-      const answers = await moved(context, store.replace(changed));
+      const answers = await asked(context, 'move', () => store.replace(changed));
       note(
         changed.map(({ letter }) => letter),
         answers,

@@ -1,5 +1,5 @@
 import { fromAdapter } from '../errors.ts';
-import type { DeadLetterStore, SettleOutcome, StoredLetter, Topology } from '../port.ts';
+import type { DeadLetterStore, StoredLetter, Topology } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import { type LetterFilter, matcher } from './filter.ts';
 
@@ -12,6 +12,8 @@ export interface LettersContext {
   /** Of the client: who publishes what is edited. */
   readonly source: string;
   readonly maxBytes: number;
+  /** Declares the topic, if this client has not yet. */
+  readonly ready: () => Promise<unknown>;
   readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
 }
 
@@ -30,6 +32,7 @@ export async function* walk(
   const matches = matcher(filter);
   const wanted = (stored: StoredLetter): boolean => (after === undefined || stored.place > after) && matches(stored);
   try {
+    await context.ready();
     for await (const page of context.store.scan({ pageSize: PAGE, signal, after })) {
       signal?.throwIfAborted();
       const letters = page.filter(wanted);
@@ -41,13 +44,11 @@ export async function* walk(
   }
 }
 
-export async function moved(
-  context: LettersContext,
-  outcomes: Promise<readonly SettleOutcome[]>,
-): Promise<readonly SettleOutcome[]> {
+/** What an adapter throws meanwhile, as our own error. */
+export async function asked<T>(context: LettersContext, doing: 'count' | 'move', work: () => Promise<T>): Promise<T> {
   try {
-    return await outcomes;
+    return await work();
   } catch (error) {
-    throw fromAdapter(error, `move dead letters of ${nameOf(context)}`);
+    throw fromAdapter(error, `${doing} dead letters of ${nameOf(context)}`);
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { deadMarks, readProgress, retryMarks } from '../../../src/consume/marks.ts';
 import type { Delivery } from '../../../src/port.ts';
 
-const delivery = { position: 'orders/3/17' } as Delivery;
+const delivery = { position: 'orders/3/17', message: { marks: {} } } as Delivery;
 const failure = (error: unknown, reason = 'failed') => ({
   reason,
   error,
@@ -46,10 +46,24 @@ describe('marks', () => {
           // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is the promise
           expect(value).not.toMatch(/[\u0000-\u001f\u007f]/);
           expect(value).not.toContain('hidden');
-          expect(Buffer.byteLength(value)).toBeLessThanOrEqual(2_048);
+          expect(Buffer.byteLength(value)).toBeLessThanOrEqual(4_096);
         }
       }),
     );
+  });
+
+  it('the run of a replay stays on what it sent, through retries and into the next letter', () => {
+    const replayed = {
+      position: 'orders/3/17',
+      message: { marks: { replay: '17', begun: '1' } },
+    } as unknown as Delivery;
+    expect(retryMarks({ attempts: 1, firstFailedAt: 2, delivery: replayed }, 5)).toEqual({
+      attempts: '1',
+      'first-failed': '2',
+      replay: '17',
+    });
+    expect(deadMarks(failure(new Error('x')), replayed, 0).replay).toBe('17');
+    expect(deadMarks(failure(new Error('x')), delivery, 0)).not.toHaveProperty('replay');
   });
 
   it('errors of one class from one line have one fingerprint, others another', () => {
