@@ -1,6 +1,7 @@
 // npm test                              starts rabbitmq, kafka, redis and postgres, and runs every test against them
 // npm test -- --only memory,redis       only the servers and adapter tests of these; what is left out is printed
 // npm test -- --only memory test/src    what follows goes to vitest: files, -t title …
+// npm test -- --release rabbitmq@3.10   one broker's tests alone, on that release of it; `npm run test:older` runs all
 //
 // The last line is `N passed, N failed`, with `, N skipped` where any were.
 
@@ -10,11 +11,12 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Server, startServer, urlVariable } from './fleet/index.ts';
+import { releaseOf, versionVariable } from './fleet/releases.ts';
 
 const servers = ['rabbitmq', 'kafka', 'redis', 'postgres'] as const;
 const adapters = ['memory', 'sqlite', ...servers] as const;
 
-const { wanted, forVitest } = argumentsOf(process.argv.slice(2));
+const { wanted, version, forVitest } = argumentsOf(process.argv.slice(2));
 const started: Server[] = [];
 const folder = await mkdtemp(join(tmpdir(), 'holdfast-test-'));
 let vitestRun: ChildProcess | undefined;
@@ -38,17 +40,52 @@ process.stdout.write(
   `${totals.passed} passed, ${totals.failed} failed${totals.skipped > 0 ? `, ${totals.skipped} skipped` : ''}\n`,
 );
 
-function argumentsOf(args: readonly string[]): { readonly wanted: readonly string[]; readonly forVitest: string[] } {
-  const at = args.findIndex((arg) => arg === '--only' || arg.startsWith('--only='));
-  if (at === -1) return { wanted: adapters, forVitest: [...args] };
-  const inline = args[at]!.includes('=');
-  const names = ((inline ? args[at]!.split('=')[1] : args[at + 1]) ?? '').split(',');
-  const unknown = names.find((name) => !(adapters as readonly string[]).includes(name));
-  if (unknown !== undefined) {
-    process.stderr.write(`--only takes ${adapters.join(', ')}; received "${unknown}"\n`);
-    process.exit(2);
+interface Arguments {
+  readonly wanted: readonly string[];
+  /** Of the one server that is wanted, where it is not the usual one. */
+  readonly version: string | undefined;
+  readonly forVitest: readonly string[];
+}
+
+function argumentsOf(args: readonly string[]): Arguments {
+  const release = optionOf('--release', args);
+  if (release !== undefined) {
+    const [kind = '', version = ''] = release.value.split('@');
+    const known = servers.find((name) => name === kind);
+    if (known === undefined || version === '')
+      refuse(`--release takes <server>@<version>; received "${release.value}"`);
+    try {
+      releaseOf(known, version);
+    } catch (error) {
+      refuse((error as Error).message);
+    }
+    const files = ['', 'conformance-', 'traps-'].map((prefix) => `test/adapters/${prefix}${kind}`);
+    const given = release.rest.some((arg) => arg.startsWith('test/'));
+    return { wanted: [kind], version, forVitest: given ? release.rest : [...files, ...release.rest] };
   }
-  return { wanted: names, forVitest: args.toSpliced(at, inline ? 1 : 2) };
+  const only = optionOf('--only', args);
+  if (only === undefined) return { wanted: adapters, version: undefined, forVitest: args };
+  const names = only.value.split(',');
+  const unknown = names.find((name) => !(adapters as readonly string[]).includes(name));
+  if (unknown !== undefined) refuse(`--only takes ${adapters.join(', ')}; received "${unknown}"`);
+  return { wanted: names, version: undefined, forVitest: only.rest };
+}
+
+/** `--name value` or `--name=value`, and the arguments without it. */
+function optionOf(
+  name: string,
+  args: readonly string[],
+): { readonly value: string; readonly rest: readonly string[] } | undefined {
+  const at = args.findIndex((arg) => arg === name || arg.startsWith(`${name}=`));
+  if (at === -1) return undefined;
+  const inline = args[at]!.includes('=');
+  const value = (inline ? args[at]!.slice(name.length + 1) : args[at + 1]) ?? '';
+  return { value, rest: args.toSpliced(at, inline ? 1 : 2) };
+}
+
+function refuse(why: string): never {
+  process.stderr.write(`${why}\n`);
+  process.exit(2);
 }
 
 /** Side by side; the variables that name them to the tests. */
@@ -58,8 +95,13 @@ async function startServers(): Promise<NodeJS.ProcessEnv> {
     servers
       .filter((kind) => wanted.includes(kind))
       .map(async (kind) => {
-        const server = await startServer(kind);
+        const server = await startServer(kind, version === undefined ? {} : { version, own: true });
         started.push(server);
+        if (version !== undefined) {
+          // For the servers that tests start by themselves.
+          env[versionVariable(kind)] = version;
+          process.stdout.write(`${kind} ${server.version}\n`);
+        }
         env[urlVariable(kind)] = server.url;
         if (server.managementUrl !== undefined) env.HOLDFAST_RABBITMQ_MANAGEMENT_URL = server.managementUrl;
       }),

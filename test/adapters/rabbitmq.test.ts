@@ -9,9 +9,11 @@ import {
   operator,
   publish,
   rabbitmqUrl,
+  say,
   texts,
   topologyOf,
   until,
+  versionOf,
 } from './rabbitmq-fixture.ts';
 
 afterEach(closeAll);
@@ -137,7 +139,11 @@ describe('rabbitmq: publishing and consuming', () => {
       expect(await consumer.settle('give-back', [consumer.received.at(-1)!])).toEqual(['settled']);
     }
     await until(() => consumer.received.length === 26);
-    expect(consumer.received.at(-1)).toMatchObject({ redelivered: true, suspect: true, message: { marks: {} } });
+    expect(consumer.received.at(-1)).toMatchObject({ redelivered: true, message: { marks: {} } });
+    // Until 4.2 the broker counts what is given back like what its consumer died of; from 4.3 on it tells them apart.
+    const version = await versionOf();
+    expect(consumer.received.at(-1)!.suspect).toBe(!version.atLeast(4, 3));
+    say(version, `what was given back 25 times is ${version.atLeast(4, 3) ? 'no' : 'a'} suspect`);
     expect(await consumer.settle('done', [consumer.received.at(-1)!])).toEqual(['settled']);
     expect(await consumer.settle('done', [consumer.received.at(-1)!])).toEqual(['stale']);
   });

@@ -4,7 +4,7 @@ import { hasCommand, run } from './command.ts';
 import { buildDebianRoot } from './debian-root.ts';
 import { installOnce, isInstalled, say } from './install-once.ts';
 import { ensureCommands } from './machine-tools.ts';
-import { installedFolder, type Release, urlVariable } from './releases.ts';
+import { installedFolder, type Release, releases, urlVariable } from './releases.ts';
 
 /** Returns the folder of an installed release; installs it when that is allowed, and explains how to when it is not. */
 export async function ensureInstalled(release: Release): Promise<string> {
@@ -44,10 +44,12 @@ async function fetchKafka(folder: string, version: string): Promise<string> {
   return version;
 }
 
-function missing({ kind, version }: Release, folder: string): string {
+function missing(release: Release, folder: string): string {
+  const { kind, version } = release;
+  const name = release === releases[kind][0] ? kind : `${kind}@${version}`;
   return [
     `${kind} ${version} is not installed (looked in ${folder}) and ${urlVariable(kind)} is not set.`,
-    `Either install it, as root on Debian, by: node test/fleet/main.ts install ${kind}`,
+    `Either install it, as root on Debian, by: node test/fleet/main.ts install ${name}`,
     `or let the tests do so by: HOLDFAST_FLEET=install npm test`,
     `or set ${urlVariable(kind)} to a server of your own, such as compose.yaml's.`,
   ].join('\n');

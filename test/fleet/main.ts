@@ -1,10 +1,10 @@
-// node test/fleet/main.ts redis rabbitmq     starts them, prints their URLs, stops them when it is interrupted
-// node test/fleet/main.ts install [kinds]    only installs them
+// node test/fleet/main.ts redis rabbitmq@3.10   starts them, prints their URLs, stops them when it is interrupted
+// node test/fleet/main.ts install [kinds]       only installs them
 
-import { type Kind, kinds, type Server, startServer, urlVariable } from './index.ts';
+import { kinds, type Server, startServer, urlVariable } from './index.ts';
 import { install } from './install.ts';
 import { say } from './install-once.ts';
-import { releaseOf } from './releases.ts';
+import { type Release, releaseOf } from './releases.ts';
 
 try {
   await main(process.argv.slice(2));
@@ -15,11 +15,11 @@ try {
 
 async function main([first, ...rest]: readonly string[]): Promise<void> {
   if (first === undefined) throw new TypeError(`usage: node test/fleet/main.ts [install] ${kinds.join(' ')}`);
-  if (first !== 'install') return await serve([first, ...rest].map(asKind));
-  for (const kind of rest.length > 0 ? rest : kinds) await install(releaseOf(asKind(kind)));
+  if (first !== 'install') return await serve([first, ...rest].map(asRelease));
+  for (const name of rest.length > 0 ? rest : kinds) await install(asRelease(name));
 }
 
-async function serve(wanted: readonly Kind[]): Promise<void> {
+async function serve(wanted: readonly Release[]): Promise<void> {
   const servers: Server[] = [];
   const stop = async () => {
     await Promise.all(servers.map((server) => server.stop()));
@@ -28,8 +28,8 @@ async function serve(wanted: readonly Kind[]): Promise<void> {
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
   await Promise.all(
-    wanted.map(async (kind) => {
-      const server = await startServer(kind, { own: true });
+    wanted.map(async ({ kind, version }) => {
+      const server = await startServer(kind, { own: true, version });
       servers.push(server);
       print(server);
     }),
@@ -43,8 +43,10 @@ function print({ kind, url, managementUrl }: Server): void {
   if (managementUrl) process.stdout.write(`export HOLDFAST_RABBITMQ_MANAGEMENT_URL=${managementUrl}\n`);
 }
 
-function asKind(name: string): Kind {
-  const kind = kinds.find((each) => each === name);
-  if (!kind) throw new TypeError(`the fleet has no "${name}"; it has ${kinds.join(', ')}`);
-  return kind;
+/** `redis`, or `redis@7`. */
+function asRelease(name: string): Release {
+  const [kind, version] = name.split('@');
+  const known = kinds.find((each) => each === kind);
+  if (!known) throw new TypeError(`the fleet has no "${kind}"; it has ${kinds.join(', ')}`);
+  return releaseOf(known, version);
 }
