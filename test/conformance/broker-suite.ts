@@ -1,3 +1,4 @@
+import { attemptCases } from './attempt-cases.ts';
 import { batchCases } from './batch-cases.ts';
 import { breakerCases } from './breaker-cases.ts';
 import { capabilityCases } from './capability-cases.ts';
@@ -44,6 +45,7 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
     restartCases,
     crashLoopCases,
     deathCases,
+    attemptCases,
     orderCases,
     capabilityCases,
     publishCases,

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import type { Priority } from '../../src/port.ts';
 import type { Suite } from './options.ts';
-import { quick } from './script.ts';
+import { type ConsumeScript, quick, scriptedTopic } from './script.ts';
 import { until } from './until.ts';
-import { publishOrders } from './world.ts';
+import { publishOrders, type World } from './world.ts';
 
 /** Lanes: high first, low never starved. */
 export function priorityCases(suite: Suite): void {
@@ -65,6 +65,20 @@ export function priorityCases(suite: Suite): void {
     assert.ok(place < 300, `it was number ${place} of 401`);
   });
 
+  const orders = suite.capabilities.order === 'none' ? (['none'] as const) : (['none', 'key'] as const);
+  for (const order of orders) {
+    const where = order === 'key' ? 'in an ordered group ' : '';
+    suite.case(`G6: ${where}low does not starve while high and normal are flooded with retries`, (world) =>
+      floodedWithRetries(world, order),
+    );
+    for (const how of ['killed', 'closed'] as const) {
+      suite.case(
+        `G6: ${where}what a consumer held when it was ${how} keeps its lane, and its lane its share`,
+        (world) => cameBack(world, order, how),
+      );
+    }
+  }
+
   suite.case(
     'lanes are independent: a message of each is handled, retried and dead-lettered in its own',
     async (world) => {
@@ -88,4 +102,86 @@ export function priorityCases(suite: Suite): void {
       for await (const letter of letters.list()) assert.equal(letter.priority, letter.id.split('-')[1]);
     },
   );
+}
+
+const WEIGHTS = { high: 8, normal: 2, low: 1 };
+/** Twice a round by weight: what a lane waits at most, if it has something to start. */
+const BOUND = 22;
+
+/** While there were low ones to start, one started at least every so often. */
+function assertFloor(starts: readonly Priority[]): void {
+  const last = starts.lastIndexOf('low');
+  let since = 0;
+  for (const [index, lane] of starts.slice(0, last + 1).entries()) {
+    since = lane === 'low' ? 0 : since + 1;
+    assert.ok(since <= BOUND, `no low one in ${since} starts up to number ${index}: ${starts.join(' ')}`);
+  }
+}
+
+/** Published with the lane in front of the id. */
+const laneOf = (id: string): string => id.split('-')[0]!;
+
+async function floodedWithRetries(world: World, order: 'none' | 'key'): Promise<void> {
+  const topic = world.topic({ lanes: true, groups: { g: order } });
+  const { client, seen } = await world.watched();
+  const ids: string[] = [];
+  for (const [priority, count] of [
+    ['high', 25],
+    ['normal', 25],
+    ['low', 10],
+  ] as const)
+    ids.push(...(await publishOrders(client, topic, count, { prefix: `${priority}-`, options: { priority } })));
+  const hold = world.gate();
+  const starts: Priority[] = [];
+  const options = { ...quick('g', 0, [1, 1]), concurrency: 1, prefetch: 40, laneWeights: WEIGHTS };
+  const { handled } = await world.consume(client, topic, options, async ({ id, priority, attempt }) => {
+    await hold.opened;
+    assert.equal(priority, laneOf(id));
+    starts.push(priority);
+    // So that what failed is back before the others of its lane are through.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    if (priority !== 'low' && attempt < 3) throw new Error('not yet');
+  });
+  await until('all lanes are here', () => seen.unsettled('low') === 10 && seen.unsettled('high') >= 24);
+  hold.open();
+  await handled.all(ids);
+  assert.equal(starts.length, 50 * 3 + 10);
+  assertFloor(starts);
+}
+
+async function cameBack(world: World, order: 'none' | 'key', how: 'killed' | 'closed'): Promise<void> {
+  const script = world.script({ lanes: true, groups: { g: order }, partitions: 1 });
+  const topic = scriptedTopic(script);
+  const { client, seen } = await world.watched();
+  const ids: string[] = [];
+  for (const priority of ['low', 'high'] as const)
+    ids.push(...(await publishOrders(client, topic, 30, { prefix: `${priority}-`, options: { priority } })));
+  const options: ConsumeScript = { ...quick('g'), concurrency: 8, prefetch: 30 };
+  if (how === 'killed') {
+    const victim = await world.victim('dies');
+    await victim.consume(script, options, { holdFrom: 0 });
+    await victim.started.count(8);
+    await victim.kill();
+  } else {
+    const hang = world.gate();
+    const closing = await world.client();
+    const { consumer, started } = await world.consume(closing, topic, options, () => hang.opened);
+    await started.count(8);
+    await consumer.close({ drainMs: 0 });
+  }
+  const hold = world.gate();
+  const starts: Priority[] = [];
+  const more = { ...options, concurrency: 1, laneWeights: WEIGHTS };
+  const { handled } = await world.consume(client, topic, more, async ({ id, priority }) => {
+    await hold.opened;
+    assert.equal(priority, laneOf(id));
+    starts.push(priority);
+  });
+  await until('both lanes are here', () => seen.unsettled('low') >= 29 && seen.unsettled('high') >= 29);
+  hold.open();
+  await handled.all(ids);
+  assertFloor(starts);
+  const low = starts.slice(0, starts.lastIndexOf('high') + 1).filter((lane) => lane === 'low').length;
+  // By weight 8:1; the first of all may have been there before there was a choice.
+  assert.ok(low <= 8, `${low} low ones were handled before the last of 30 high ones: ${starts.join(' ')}`);
 }
