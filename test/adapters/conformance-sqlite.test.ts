@@ -15,6 +15,7 @@ brokerSuite({
   it: it.concurrent,
   capabilities: expected.sqlite,
   adapter: () => sqlite({ path }),
+  clock: 'machine',
   child: { url: `sqlite:${path}` },
   inbox: inboxInFile,
 });

@@ -2,18 +2,24 @@ import { attemptCases } from './attempt-cases.ts';
 import { batchCases } from './batch-cases.ts';
 import { breakerCases } from './breaker-cases.ts';
 import { capabilityCases } from './capability-cases.ts';
+import { clockCases } from './clock-cases.ts';
 import { closeCases } from './close-cases.ts';
 import { consumeCases } from './consume-cases.ts';
 import { crashLoopCases } from './crash-loop-cases.ts';
+import { crashPointCases } from './crash-point-cases.ts';
 import { deadLetterCases } from './dead-letter-cases.ts';
 import { deadlineCases } from './deadline-cases.ts';
 import { deathCases } from './death-cases.ts';
 import { delayCases } from './delay-cases.ts';
+import { drainCases } from './drain-cases.ts';
 import { expiryCases } from './expiry-cases.ts';
 import { groupCases } from './group-cases.ts';
+import { lingerCases } from './linger-cases.ts';
 import { onceCases } from './once-cases.ts';
 import type { BrokerSuiteOptions, Suite } from './options.ts';
 import { orderCases } from './order-cases.ts';
+import { orderTrapCases } from './order-trap-cases.ts';
+import { pausedCases } from './paused-cases.ts';
 import { priorityCases } from './priority-cases.ts';
 import { publishCases } from './publish-cases.ts';
 import { replayCases } from './replay-cases.ts';
@@ -44,11 +50,17 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
   const families = [
     restartCases,
     crashLoopCases,
+    pausedCases,
+    crashPointCases,
+    drainCases,
+    clockCases,
     deathCases,
     attemptCases,
+    orderTrapCases,
     orderCases,
     capabilityCases,
     publishCases,
+    lingerCases,
     delayCases,
     consumeCases,
     groupCases,

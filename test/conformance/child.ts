@@ -9,7 +9,16 @@ import { connect } from '../../src/connect.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { adapterFromUrl } from '../../src/schemes.ts';
 import { type Handling, handlingOf, type Order } from './ledger.ts';
-import { type ConsumeScript, type HandlerScript, scriptedHandler, scriptedTopic, type TopicScript } from './script.ts';
+import {
+  type ConsumeScript,
+  type HandlerScript,
+  type ProcessScript,
+  type PublishScript,
+  scriptedHandler,
+  scriptedTopic,
+  type TopicScript,
+} from './script.ts';
+import { setClockAhead } from './skew.ts';
 
 export type Command =
   | {
@@ -19,8 +28,19 @@ export type Command =
       readonly handler: HandlerScript;
     }
   /** Publishes without waiting, ids `id-<n>`, and says of each that it was confirmed, or why not. */
-  | { readonly do: 'publish'; readonly topic: TopicScript; readonly orders: readonly Order[]; readonly prefix: string }
-  | { readonly do: 'replay'; readonly topic: TopicScript; readonly group: string; readonly ratePerSecond: number }
+  | {
+      readonly do: 'publish';
+      readonly topic: TopicScript;
+      readonly orders: readonly Order[];
+      readonly prefix: string;
+      readonly options: PublishScript;
+    }
+  | {
+      readonly do: 'replay';
+      readonly topic: TopicScript;
+      readonly group: string;
+      readonly ratePerSecond: number | undefined;
+    }
   | { readonly do: 'close' };
 
 export type Told =
@@ -29,7 +49,9 @@ export type Told =
   | { readonly tell: 'confirmed'; readonly id: string }
   | { readonly tell: 'error'; readonly error: string };
 
-const [url, module, by] = process.argv.slice(2) as [string, string, string];
+const [url, module, by, script] = process.argv.slice(2) as [string, string, string, string];
+const { dieAt, clockAheadMs } = JSON.parse(script) as ProcessScript;
+if (clockAheadMs !== undefined) setClockAhead(clockAheadMs);
 
 /** Written before it returns, so that what a handler told before a kill is told. */
 function tell(told: Told): void {
@@ -42,7 +64,11 @@ async function makeAdapter(): Promise<BrokerAdapter> {
   return adapter(url);
 }
 
-const client = await connect({ adapter: await makeAdapter(), source: 'conformance' });
+function crashPoint(name: string): void {
+  if (name === dieAt) process.kill(process.pid, 'SIGKILL');
+}
+
+const client = await connect({ adapter: await makeAdapter(), source: 'conformance', crashPoint });
 client.on('connection', ({ state, detail }) => tell({ tell: 'error', error: `connection ${state} ${detail ?? ''}` }));
 client.on('warning', ({ code, detail }) => tell({ tell: 'error', error: `${code}: ${detail}` }));
 client.on('publish-retry', ({ count, error }) => tell({ tell: 'error', error: `${count} again: ${String(error)}` }));
@@ -61,7 +87,7 @@ async function obey(command: Command): Promise<void> {
       const topic = scriptedTopic(command.topic);
       for (const order of command.orders) {
         const id = `${command.prefix}${order.n}`;
-        client.publish(topic, order, { id }).then(
+        client.publish(topic, order, { ...command.options, id }).then(
           () => tell({ tell: 'confirmed', id }),
           (error: unknown) => tell({ tell: 'error', error: `${id}: ${String(error)}` }),
         );
@@ -71,7 +97,7 @@ async function obey(command: Command): Promise<void> {
     case 'replay':
       await client
         .deadLetters(scriptedTopic(command.topic), command.group)
-        .replay({ ratePerSecond: command.ratePerSecond });
+        .replay(command.ratePerSecond === undefined ? {} : { ratePerSecond: command.ratePerSecond });
       return tell({ tell: 'replayed' });
     case 'close':
       await client.close();

@@ -22,6 +22,11 @@ export interface BrokerSuiteOptions {
   readonly crash?: (adapter: BrokerAdapter) => void;
   /** Starts a broker for the case that kills it. Without one that case is not there. */
   readonly server?: () => Promise<PrivateServer>;
+  /**
+   * Whether delays run on a clock of the broker's, or on that of the one machine that all its clients are on: there no
+   * process can have another. @default 'own'
+   */
+  readonly clock?: 'own' | 'machine';
   /** An inbox of its own for a case, for effects once. */
   readonly inbox: () => Promise<InboxUnderTest>;
   /** The longest that any one condition is waited for, in milliseconds. @default 40_000 */

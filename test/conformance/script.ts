@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Handler } from '../../src/client.ts';
+import type { Handler, PublishOptions } from '../../src/client.ts';
 import type { ConsumeOptions } from '../../src/consume/options.ts';
+import { DeadLetter } from '../../src/errors.ts';
 import { defineTopic, type Topic } from '../../src/topic.ts';
 import type { Order } from './ledger.ts';
 
@@ -28,15 +29,25 @@ export interface HandlerScript {
   readonly holdFrom?: number;
   /** Fails while the attempt is at most this. */
   readonly failUntil?: number;
+  /** Each message whose number divides by this is a dead letter. */
+  readonly deadEvery?: number;
   /** The process is killed by its first call for this message. */
   readonly dieOn?: number;
   /** Takes up to this long, at random. */
   readonly upToMs?: number;
 }
 
+/** What is wrong with a process, as plain data. */
+export interface ProcessScript {
+  /** It dies at the first crash point of this name. */
+  readonly dieAt?: string;
+  /** Its clock is ahead by so much; negative: behind. */
+  readonly clockAheadMs?: number;
+}
+
 /** Calls `started` before, and `handled` as the last thing before it returns. */
 export function scriptedHandler(
-  { holdFrom, failUntil, dieOn, upToMs }: HandlerScript,
+  { holdFrom, failUntil, deadEvery, dieOn, upToMs }: HandlerScript,
   note: (what: 'started' | 'handled', message: Parameters<Handler<Order, undefined>>[0]) => void,
 ): Handler<Order, undefined> {
   return async (message) => {
@@ -44,10 +55,14 @@ export function scriptedHandler(
     if (message.payload.n === dieOn) process.kill(process.pid, 'SIGKILL');
     if (holdFrom !== undefined && message.payload.n >= holdFrom) await new Promise<never>(() => undefined);
     if (upToMs !== undefined) await sleep(Math.random() * upToMs);
+    if (deadEvery !== undefined && message.payload.n % deadEvery === 0) throw new DeadLetter('as scripted');
     if (failUntil !== undefined && message.attempt <= failUntil) throw new Error('fails as scripted');
     note('handled', message);
   };
 }
+
+/** Options of publish that are plain data. */
+export type PublishScript = Pick<PublishOptions, 'delayMs'>;
 
 /** Options of consume that are plain data. */
 export type ConsumeScript = Pick<ConsumeOptions, 'group' | 'concurrency' | 'prefetch' | 'timeoutMs' | 'leaseMs'> & {

@@ -6,7 +6,15 @@ import { connect } from '../../src/connect.ts';
 import type { Command, Told } from './child.ts';
 import { type Handling, handlingOf, type Ledger, ledger, nowMicros, type Order } from './ledger.ts';
 import type { BrokerSuiteOptions } from './options.ts';
-import { type ConsumeScript, type HandlerScript, scriptedHandler, scriptedTopic, type TopicScript } from './script.ts';
+import {
+  type ConsumeScript,
+  type HandlerScript,
+  type ProcessScript,
+  type PublishScript,
+  scriptedHandler,
+  scriptedTopic,
+  type TopicScript,
+} from './script.ts';
 import { until } from './until.ts';
 
 /** A client that can die: a process of its own where the broker can be shared, else a client that crashes. */
@@ -25,18 +33,20 @@ export interface Victim {
   confirms(count: number): Promise<void>;
   consume(topic: TopicScript, options: ConsumeScript, handler?: HandlerScript): Promise<void>;
   /** Publishes all at once and does not wait. */
-  publish(topic: TopicScript, orders: readonly Order[], prefix: string): void;
+  publish(topic: TopicScript, orders: readonly Order[], prefix: string, options?: PublishScript): void;
   /** Replays a group's dead letters and does not wait. */
-  replay(topic: TopicScript, group: string, ratePerSecond: number): void;
+  replay(topic: TopicScript, group: string, ratePerSecond?: number): void;
+  /** Waits until it has died by itself. */
+  died(): Promise<void>;
   /** SIGKILL; waits until it is gone. */
   kill(): Promise<void>;
   /** Closes its client in good order, and ends. */
   close(): Promise<void>;
 }
 
-export async function makeVictim(suite: BrokerSuiteOptions, name: string): Promise<Victim> {
-  if (suite.capabilities.multiProcess) return childProcess(suite, name);
-  return inProcess(suite, name);
+export async function makeVictim(suite: BrokerSuiteOptions, name: string, script: ProcessScript = {}): Promise<Victim> {
+  if (suite.capabilities.multiProcess) return childProcess(suite, name, script);
+  return inProcess(suite, name, script);
 }
 
 const confirmOf = (id: string, by: string): Handling => ({ id, n: 0, key: undefined, attempt: 0, by, at: nowMicros() });
@@ -45,12 +55,20 @@ const confirmOf = (id: string, by: string): Handling => ({ id, n: 0, key: undefi
 export async function childProcess(
   { child: setup, name: suite }: Pick<BrokerSuiteOptions, 'child' | 'name'>,
   name: string,
+  script: ProcessScript = {},
 ): Promise<Victim> {
   if (setup === undefined) throw new TypeError(`brokerSuite "${suite}" needs "child": its adapter says multiProcess`);
   // Beside this file: sources here, JavaScript in the published package.
   const runsSources = import.meta.url.endsWith('.ts');
   const file = fileURLToPath(new URL(runsSources ? './child.ts' : './child.js', import.meta.url));
-  const args = [...(runsSources ? ['-C', 'source'] : []), file, setup.url, setup.module ?? '', name];
+  const args = [
+    ...(runsSources ? ['-C', 'source'] : []),
+    file,
+    setup.url,
+    setup.module ?? '',
+    name,
+    JSON.stringify(script),
+  ];
   const child = spawn(process.execPath, args, {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, NODE_OPTIONS: '' },
@@ -95,8 +113,9 @@ export async function childProcess(
       send({ do: 'consume', topic, options, handler });
       await hear('consuming');
     },
-    publish: (topic, orders, prefix) => send({ do: 'publish', topic, orders, prefix }),
+    publish: (topic, orders, prefix, options = {}) => send({ do: 'publish', topic, orders, prefix, options }),
     replay: (topic, group, ratePerSecond) => send({ do: 'replay', topic, group, ratePerSecond }),
+    died: () => until(`process ${name} has died`, isGone),
     async kill() {
       if (!isGone()) child.kill('SIGKILL');
       await gone;
@@ -108,14 +127,32 @@ export async function childProcess(
   };
 }
 
-async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptions, name: string): Promise<Victim> {
+async function inProcess(
+  { adapter: make, crash, name: suite }: BrokerSuiteOptions,
+  name: string,
+  { dieAt, clockAheadMs }: ProcessScript,
+): Promise<Victim> {
+  if (clockAheadMs !== undefined) throw new TypeError('only a process of its own has a clock of its own');
   if (crash === undefined)
     throw new TypeError(`brokerSuite "${suite}" needs "crash": its adapter says not multiProcess`);
   const adapter = make();
-  const client = await connect({ adapter, source: 'conformance' });
+  const client = await connect({ adapter, source: 'conformance', crashPoint });
   const [started, handled] = [ledger(), ledger()];
   const confirms = ledger();
   let dead = false;
+
+  function die(): void {
+    if (dead) return;
+    dead = true;
+    crash!(adapter);
+    void client.close({ drainMs: 0 });
+  }
+  async function crashPoint(point: string): Promise<void> {
+    if (dead || point !== dieAt) return;
+    die();
+    await new Promise<never>(() => undefined);
+  }
+
   return {
     name,
     pid: undefined,
@@ -133,10 +170,10 @@ async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptio
       });
       await client.consume(scriptedTopic(topic), options, run);
     },
-    publish(topic, orders, prefix) {
+    publish(topic, orders, prefix, options = {}) {
       for (const order of orders) {
         const id = `${prefix}${order.n}`;
-        void client.publish(scriptedTopic(topic), order, { id }).then(
+        void client.publish(scriptedTopic(topic), order, { ...options, id }).then(
           () => dead || confirms.note(confirmOf(id, name)),
           () => undefined,
         );
@@ -145,14 +182,11 @@ async function inProcess({ adapter: make, crash, name: suite }: BrokerSuiteOptio
     replay(topic, group, ratePerSecond) {
       void client
         .deadLetters(scriptedTopic(topic), group)
-        .replay({ ratePerSecond })
+        .replay(ratePerSecond === undefined ? {} : { ratePerSecond })
         .catch(() => undefined);
     },
-    async kill() {
-      dead = true;
-      crash(adapter);
-      void client.close({ drainMs: 0 });
-    },
+    died: () => until(`${name} has died`, () => dead),
+    kill: async () => die(),
     async close() {
       await client.close();
     },

@@ -7,7 +7,7 @@ import type { Topic } from '../../src/topic.ts';
 import { handlingOf, type Ledger, ledger, type Order } from './ledger.ts';
 import { type Observed, observed } from './observe.ts';
 import type { BrokerSuiteOptions, PrivateServer } from './options.ts';
-import { scriptedTopic, type TopicScript } from './script.ts';
+import { type ProcessScript, scriptedTopic, type TopicScript } from './script.ts';
 import { type Gate, gate } from './until.ts';
 import { makeVictim, type Victim } from './victim.ts';
 
@@ -22,7 +22,7 @@ export interface World {
   client(options?: Partial<ConnectOptions>): Promise<Client>;
   /** A client whose adapter is watched at the port. */
   watched(): Promise<{ readonly client: Client; readonly seen: Observed }>;
-  victim(name: string): Promise<Victim>;
+  victim(name: string, script?: ProcessScript): Promise<Victim>;
   server(): Promise<PrivateServer>;
   /** Opened at the latest when the case ends, so that no handler hangs in it. */
   gate(): Gate;
@@ -98,8 +98,8 @@ export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => 
       const { adapter, seen } = observed(suite.adapter());
       return { client: await open(adapter, {}), seen };
     },
-    async victim(name) {
-      const victim = await makeVictim(suite, name);
+    async victim(name, script) {
+      const victim = await makeVictim(suite, name, script);
       victims.push(victim);
       defer(() => victim.kill());
       return victim;
