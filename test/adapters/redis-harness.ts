@@ -42,6 +42,14 @@ export function benchOf(url: () => string): Bench {
   };
 }
 
+/** As 702 for 7.2.1. */
+export async function versionAt(url: string): Promise<number> {
+  const raw = new Redis(url, { protocol: 2 });
+  const [, major, minor] = /redis_version:(\d+)\.(\d+)/.exec(await raw.info('server'))!;
+  raw.disconnect();
+  return Number(major) * 100 + Number(minor);
+}
+
 /** A TCP proxy before a server, which can fail as networks do. */
 export interface Proxy {
   readonly url: string;

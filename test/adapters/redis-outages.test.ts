@@ -4,7 +4,7 @@ import { redis } from '../../adapters/redis/index.ts';
 import type { AdapterEvent, BrokerAdapter, Outgoing, PublishOutcome } from '../../src/port.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { consume, hooksOf, keyed, outgoing, publish, topologyOf, until } from './port-harness.ts';
-import { benchOf } from './redis-harness.ts';
+import { benchOf, versionAt } from './redis-harness.ts';
 
 const servers: Server[] = [];
 async function own(config: Record<string, string> = {}): Promise<Server> {
@@ -262,6 +262,11 @@ describe('redis: servers that refuse', () => {
 
   it('waits for the fsync of a server that syncs every second, where asked to', async () => {
     const server = await own({ appendfsync: 'everysec' });
+    if ((await versionAt(server.url)) < 702) {
+      const refused = { adapterCode: 'unsupported', message: expect.stringContaining('7.2') };
+      await expect(bench.adapter({ url: server.url, durability: { waitAof: true } })).rejects.toMatchObject(refused);
+      return;
+    }
     const adapter = await bench.adapter({ url: server.url, durability: { waitAof: true } });
     expect(adapter.capabilities.durability).toBe('disk');
     const topology = topologyOf();

@@ -7,7 +7,7 @@ import type { BrokerAdapter, Delivery, Outgoing, Source } from '../../src/port.t
 import { defineTopic } from '../../src/topic.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { consume, keyed, outgoing, publish, textOf, topologyOf, until } from './port-harness.ts';
-import { benchOf } from './redis-harness.ts';
+import { benchOf, versionAt } from './redis-harness.ts';
 
 const servers: Server[] = [];
 async function own(config: Record<string, string> = {}): Promise<Server> {
@@ -174,8 +174,7 @@ describe('redis: what the server does with scripts, streams and memory', () => {
   });
 
   it('Trap 27: confirms nothing that fewer servers have synced than were asked for', async () => {
-    const [major = 0, minor = 0] = (await versionOf(server)).split('.').map(Number);
-    if (major * 100 + minor < 702) {
+    if ((await versionAt(server.url)) < 702) {
       await expect(bench.adapter({ durability: { waitAof: true } })).rejects.toMatchObject({
         adapterCode: 'unsupported',
         message: expect.stringContaining('7.2'),
@@ -223,10 +222,3 @@ describe('redis: how long a resend is known', () => {
     expect(await policy()).toMatchObject({ ok: true });
   });
 });
-
-async function versionOf({ url }: Server): Promise<string> {
-  const raw = new Redis(url);
-  const info = await raw.info('server');
-  raw.disconnect();
-  return /redis_version:([\d.]+)/.exec(info)![1]!;
-}
