@@ -15,7 +15,7 @@ import { LANES } from './names.ts';
  *     at              where the original stands: topic/partition/offset
  *     letter          on dead letters, whose record key is the letter's id; key is the message's own then
  *
- * Of foreign producers CloudEvents 1.0 in binary mode is read: ce_id, ce_source, ce_time.
+ * CloudEvents 1.0 in binary mode, of foreign producers and of our own that write it: ce_id, ce_source, ce_time are read.
  */
 
 type Wire = Record<string, string | Uint8Array>;
@@ -48,6 +48,24 @@ export function toRecord(message: Outgoing): NewRecord {
     headers[name === 'content-type' ? `${USER}${name}` : name] = message.headers[name]!;
   }
   return { key: message.key ?? null, value: bytes(message.body), headers, timestamp: message.publishedAt };
+}
+
+/** The same as a CloudEvent 1.0, binary mode of its Kafka binding; ours are only the headers that it has no attribute for. */
+export function toCloudEvent(message: Outgoing): NewRecord {
+  const record = toRecord(message);
+  const { 'hf-id': id, 'hf-source': _, ...rest } = record.headers;
+  const source = encodeURI(message.source);
+  const headers: Wire = Object.assign(wire(), rest, {
+    ce_specversion: '1.0',
+    ce_id: id,
+    ce_source: source,
+    ce_type: message.topology.topic,
+    ce_time: new Date(message.publishedAt).toISOString(),
+  });
+  // A URI reference: where something had to be escaped, our own consumers read it here.
+  if (source !== message.source) headers['hf-source'] = message.source;
+  if (message.key !== undefined) headers.ce_partitionkey = message.key;
+  return { ...record, headers };
 }
 
 /** Record to message. */

@@ -28,6 +28,11 @@ export interface KafkaOptions {
   readonly heartbeatIntervalMs?: number;
   /** Longest an idle fetch waits at the broker; also bounds how long `close` waits. @default 250 */
   readonly maxWaitMs?: number;
+  /**
+   * How published messages are written: holdfast's own lean form, or CloudEvents 1.0 in binary mode for consumers that
+   * expect it, at the price of four headers. Both are read, whatever this says. @default 'lean'
+   */
+  readonly wire?: 'lean' | 'cloudevents';
   /** The client library. @default 'kafkajs' */
   readonly client?: 'kafkajs';
 }
@@ -45,6 +50,7 @@ export interface Settings {
   readonly sessionTimeoutMs: number;
   readonly heartbeatIntervalMs: number;
   readonly maxWaitMs: number;
+  readonly wire: 'lean' | 'cloudevents';
 }
 
 const known = [
@@ -59,6 +65,7 @@ const known = [
   'sessionTimeoutMs',
   'heartbeatIntervalMs',
   'maxWaitMs',
+  'wire',
   'client',
 ] as const satisfies readonly (keyof KafkaOptions)[];
 
@@ -66,6 +73,8 @@ const known = [
 export function settingsOf(options: KafkaOptions): Settings {
   checkKeys(options);
   if (options.client !== undefined && options.client !== 'kafkajs') fail('client', "'kafkajs'", options.client);
+  const { wire = 'lean' } = options;
+  if (wire !== 'lean' && wire !== 'cloudevents') fail('wire', "'lean' or 'cloudevents'", wire);
   const sessionTimeoutMs = whole('sessionTimeoutMs', options.sessionTimeoutMs, 1_000, 1_800_000) ?? 30_000;
   const heartbeatIntervalMs =
     whole('heartbeatIntervalMs', options.heartbeatIntervalMs, 100, sessionTimeoutMs - 1) ??
@@ -82,6 +91,7 @@ export function settingsOf(options: KafkaOptions): Settings {
     sessionTimeoutMs,
     heartbeatIntervalMs,
     maxWaitMs: whole('maxWaitMs', options.maxWaitMs, 10, 5_000) ?? 250,
+    wire,
   };
 }
 

@@ -2,7 +2,7 @@ import type { Outgoing, PublishOutcome } from '../../src/port.ts';
 import type { BatchAnswer, NewRecord, PartitionBatch } from './client.ts';
 import type { Context } from './context.ts';
 import { adapterError, notSent } from './errors.ts';
-import { delayed, sizeOf, toRecord } from './headers.ts';
+import { delayed, sizeOf, toCloudEvent, toRecord } from './headers.ts';
 import { rungFor } from './ladder.ts';
 import { delayTopic, laneTopic } from './names.ts';
 
@@ -50,12 +50,13 @@ export function publisher(
   context: Context,
 ): (batch: readonly Outgoing[], deadline: number) => Promise<PublishOutcome[]> {
   const next = new Map<string, number>();
+  const write = context.settings.wire === 'lean' ? toRecord : toCloudEvent;
 
   function target(message: Outgoing, chosen: Map<string, number>): Item {
     const { topic, partitions } = message.topology;
     const lane = laneTopic(topic, message.lane);
     const partition = message.partition ?? chosen.get(lane) ?? choose(lane, partitions, chosen);
-    const record = toRecord(message);
+    const record = write(message);
     if (message.delayMs <= 0) return { topic: lane, partition, record };
     const waitMs = Math.ceil(message.delayMs);
     return {

@@ -7,26 +7,29 @@ import type { Headers, Incoming, Outgoing, Priority } from '../../src/port.ts';
 //
 //   hf-key  hf-dedupe  hf-expires (epoch milliseconds)   attributes of the message
 //   hf-header-CC  hf-header-BCC                          user headers whose bare names RabbitMQ would route by
+//   hf-wait (milliseconds)                               on retries alone: what is left of a delay beyond the longest path
 //   hf-letter-id  -at  -lane  -shard                     on dead letters alone: identity, time and origin
 //   hf-<name>                                            the core's marks; hf-mark-<name> where that is taken
 
 const KEY = 'hf-key';
 const DEDUPE = 'hf-dedupe';
 const EXPIRES = 'hf-expires';
+const WAIT = 'hf-wait';
 const ESCAPED = 'hf-header-';
 const MARK = 'hf-mark-';
 const LETTER = 'hf-letter-id';
 const DEAD_AT = 'hf-letter-at';
 const LANE = 'hf-letter-lane';
 const SHARD = 'hf-letter-shard';
-const OWN: ReadonlySet<string> = new Set([KEY, DEDUPE, EXPIRES, LETTER, DEAD_AT, LANE, SHARD]);
-const TAKEN = /^(?:key|dedupe|expires|letter-.*|header-.*|mark-.*)$/;
+const OWN: ReadonlySet<string> = new Set([KEY, DEDUPE, EXPIRES, WAIT, LETTER, DEAD_AT, LANE, SHARD]);
+const TAKEN = /^(?:key|dedupe|expires|wait|letter-.*|header-.*|mark-.*)$/;
 
 /** RabbitMQ routes by these and closes the channel of a publish whose value is not a list. */
 const ROUTING: ReadonlySet<string> = new Set(['CC', 'BCC']);
 
-/** Context attributes of CloudEvents; extension attributes stay user headers. */
-const CLOUD_EVENTS = /^cloudEvents[:_](?:id|source|type|specversion|time|subject|dataschema|datacontenttype)$/;
+/** Context attributes of CloudEvents, and the extension that names the key; other extensions stay user headers. */
+const CLOUD_EVENTS =
+  /^cloudEvents[:_](?:id|source|type|specversion|time|subject|dataschema|datacontenttype|partitionkey)$/;
 
 type Table = Record<string, unknown>;
 
@@ -53,6 +56,28 @@ export function toProperties(message: Outgoing): Options.Publish {
   };
 }
 
+/**
+ * The same as a CloudEvent 1.0, binary mode of its AMQP binding: attributes as `cloudEvents:` headers, the content type as
+ * the property. Our own properties stay, and of our headers those that CloudEvents has no attribute for.
+ */
+export function toCloudEvent(message: Outgoing): Options.Publish {
+  const properties = toProperties(message);
+  const headers: Table = {
+    ...(properties.headers as Table | undefined),
+    'cloudEvents:specversion': '1.0',
+    'cloudEvents:id': message.id,
+    // A URI reference: what may not stand in one is escaped. Our own consumers read the property.
+    'cloudEvents:source': encodeURI(message.source),
+    'cloudEvents:type': message.topology.topic,
+    'cloudEvents:time': new Date(message.publishedAt).toISOString(),
+  };
+  if (message.key !== undefined) {
+    delete headers[KEY];
+    headers['cloudEvents:partitionkey'] = message.key;
+  }
+  return { ...properties, headers };
+}
+
 /** The way back. Takes messages of foreign producers too, in plain AMQP or as CloudEvents in binary mode. */
 export function toIncoming(properties: MessageProperties, body: Uint8Array): Incoming {
   const headers: Record<string, string> = {};
@@ -74,7 +99,7 @@ export function toIncoming(properties: MessageProperties, body: Uint8Array): Inc
     source: toText(properties.appId) ?? cloudEvent?.('source'),
     body,
     contentType: toText(properties.contentType) ?? cloudEvent?.('datacontenttype'),
-    key: toText(table[KEY]),
+    key: toText(table[KEY]) ?? cloudEvent?.('partitionkey'),
     dedupeKey: toText(table[DEDUPE]),
     headers,
     marks,
@@ -96,6 +121,15 @@ export function toCopy(properties: MessageProperties, marks: Headers): Options.P
     properties;
   const kept = { contentType, contentEncoding, correlationId, replyTo, messageId, timestamp, type, appId, priority };
   return { persistent: true, mandatory: true, headers, ...(kept as Options.Publish) };
+}
+
+/** A copy that will have to wait again, for so long, when it arrives. */
+export function toWaiting(properties: Options.Publish, leftMs: number): Options.Publish {
+  return leftMs > 0 ? { ...properties, headers: { ...properties.headers, [WAIT]: String(leftMs) } } : properties;
+}
+
+export function waitLeftMs(properties: MessageProperties): number {
+  return toNumber((properties.headers as Table | undefined)?.[WAIT]) ?? 0;
 }
 
 /** What is known of a letter's origin, so that it can be replayed to where it came from. */

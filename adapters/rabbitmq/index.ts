@@ -12,6 +12,12 @@ import { MAX_BODY_BYTES, publish } from './publish.ts';
 import { UNCOUNTED_CRASHES } from './queue-channel.ts';
 import { type Sender, sender } from './sender.ts';
 
+export {
+  type DefinitionsOptions,
+  type DescribedTopic,
+  type RabbitmqDefinitions,
+  rabbitmqDefinitions,
+} from './definitions.ts';
 export type { RabbitmqOptions } from './options.ts';
 
 const CONNECT_WAIT_MS = 5_000;
@@ -93,7 +99,7 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
         consuming,
         presence: present,
         sender: sending,
-        publish: publish(sending, present),
+        publish: publish(sending, present, settings.wire),
       };
     } catch (error) {
       present.close();

@@ -17,6 +17,11 @@ export interface RabbitmqOptions {
   readonly consumerTimeoutMs?: number;
   /** HTTP API of the management plugin (`http://user:password@host:15672`): adds `inFlight` to backlogs, checks bindings with `declare: 'verify'`, and tells of those that were gone. */
   readonly management?: { readonly url: string };
+  /**
+   * How published messages are written: holdfast's own lean form, or CloudEvents 1.0 in binary mode for consumers that
+   * expect it, at the price of six headers. Both are read, whatever this says. @default 'lean'
+   */
+  readonly wire?: 'lean' | 'cloudevents';
   /** Node's TLS options for `amqps://`: `ca`, `cert`, `key`, `servername` … */
   readonly tls?: ConnectionOptions;
 }
@@ -39,6 +44,7 @@ export interface Settings {
   readonly connectTimeoutMs: number;
   readonly consumerTimeoutMs: number;
   readonly management: { readonly origin: string; readonly authorization: string } | undefined;
+  readonly wire: 'lean' | 'cloudevents';
   readonly tls: ConnectionOptions;
 }
 
@@ -51,6 +57,7 @@ const KEYS = [
   'connectTimeoutMs',
   'consumerTimeoutMs',
   'management',
+  'wire',
   'tls',
 ] as const;
 
@@ -76,6 +83,10 @@ export function readOptions(options: RabbitmqOptions): Settings {
   if (options.tls !== undefined && !isObject(options.tls)) {
     throw new TypeError(`rabbitmq option "tls" must be an object; received ${show(options.tls)}`);
   }
+  const { wire = 'lean' } = options;
+  if (wire !== 'lean' && wire !== 'cloudevents') {
+    throw new TypeError(`rabbitmq option "wire" must be 'lean' or 'cloudevents'; received ${show(wire)}`);
+  }
   const nodes = urls.map((url: unknown) => readNode(url, options));
   return {
     nodes,
@@ -84,6 +95,7 @@ export function readOptions(options: RabbitmqOptions): Settings {
     connectTimeoutMs: readNumber('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 600_000),
     consumerTimeoutMs: readNumber('consumerTimeoutMs', options.consumerTimeoutMs ?? 1_800_000, Number.MAX_SAFE_INTEGER),
     management: options.management === undefined ? undefined : readManagement(options.management),
+    wire,
     tls: options.tls ?? {},
   };
 }

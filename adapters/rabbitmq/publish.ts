@@ -1,6 +1,6 @@
 import type { BrokerAdapter, Outgoing, PublishOutcome } from '../../src/port.ts';
 import { adapterError } from './errors.ts';
-import { toProperties } from './headers.ts';
+import { toCloudEvent, toProperties } from './headers.ts';
 import type { Presence } from './presence.ts';
 import type { Parcel, Sender, SendLimit } from './sender.ts';
 import { routingKey } from './topology.ts';
@@ -9,7 +9,14 @@ import { routingKey } from './topology.ts';
 export const MAX_BODY_BYTES: number = 16 * 1024 * 1024;
 
 /** Publishes a batch: messages without delay at once, each delayed one by the topic's ladder. */
-export function publish(sender: Sender, presence: Presence): BrokerAdapter['publish'] {
+export function publish(sender: Sender, presence: Presence, wire: 'lean' | 'cloudevents'): BrokerAdapter['publish'] {
+  const properties = wire === 'lean' ? toProperties : toCloudEvent;
+  const toParcel = (message: Outgoing): Parcel => ({
+    exchange: message.topology.topic,
+    routingKey: routingKey(message.lane, message.partition),
+    body: toBuffer(message.body),
+    properties: properties(message),
+  });
   return async (batch, limit) => {
     const first = batch[0];
     if (first === undefined) return [];
@@ -61,15 +68,6 @@ export function publish(sender: Sender, presence: Presence): BrokerAdapter['publ
 
 function isPlain(message: Outgoing): boolean {
   return message.delayMs <= 0 && message.body.byteLength <= MAX_BODY_BYTES;
-}
-
-function toParcel(message: Outgoing): Parcel {
-  return {
-    exchange: message.topology.topic,
-    routingKey: routingKey(message.lane, message.partition),
-    body: toBuffer(message.body),
-    properties: toProperties(message),
-  };
 }
 
 /** The same bytes, not copied. */

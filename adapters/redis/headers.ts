@@ -8,7 +8,8 @@ import type { Headers, Incoming, Outgoing } from '../../src/port.ts';
  *   hf-<name>    a mark of the core's, on internal copies only
  *   hf-id        on internal copies of an entry that came without an id: where it first stood
  *
- * A foreign producer may write the same fields, or CloudEvents' attributes as ce_id, ce_source, ce_time. Without `body`,
+ * A foreign producer may write the same fields, or CloudEvents' attributes as ce_id, ce_source, ce_time, ce_partitionkey
+ * (Redis has no binding of its own: fields are named as Kafka's headers). Without `body`,
  * the body is `data` or `payload` or the only field there is; else a JSON object of all fields. Beside a body, unknown
  * fields are headers.
  */
@@ -32,6 +33,23 @@ export function toFields(message: Outgoing): (string | Uint8Array)[] {
   fields.push('body', message.body);
   return fields;
 }
+
+/** The same as a CloudEvent 1.0 in binary mode; ours are only the fields that it has no attribute for. */
+export function toCloudEvent(message: Outgoing): (string | Uint8Array)[] {
+  const source = encodeURI(message.source);
+  const event: (string | Uint8Array)[] = [
+    ...['ce_specversion', '1.0', 'ce_id', message.id, 'ce_source', source, 'ce_type', message.topology.topic],
+    ...['ce_time', new Date(message.publishedAt).toISOString()],
+    ...(message.key === undefined ? [] : ['ce_partitionkey', message.key]),
+    // A URI reference: where something had to be escaped, our own consumers read it here.
+    ...(source === message.source ? [] : ['source', message.source]),
+  ];
+  const fields = toFields(message);
+  for (let i = 0; i < fields.length; i += 2)
+    if (!replaced.has(fields[i] as string)) event.push(fields[i]!, fields[i + 1]!);
+  return event;
+}
+const replaced = new Set(['id', 'source', 'time', 'key']);
 
 /** Fields to message. */
 export function fromFields(fields: readonly Buffer[]): Incoming {
@@ -62,7 +80,7 @@ export function fromFields(fields: readonly Buffer[]): Incoming {
     // A plain view: a Buffer would slice and print otherwise than what the port promises.
     body: new Uint8Array(body.buffer, body.byteOffset, body.byteLength),
     contentType,
-    key: named.key,
+    key: named.key ?? named.ce_partitionkey,
     dedupeKey: named['dedupe-key'],
     headers,
     marks,
@@ -82,6 +100,11 @@ const attributes = new Set([
   'ce_id',
   'ce_source',
   'ce_time',
+  'ce_partitionkey',
+  'ce_specversion',
+  'ce_type',
+  'ce_subject',
+  'ce_dataschema',
   'hf-id',
 ]);
 

@@ -44,6 +44,11 @@ export interface RedisOptions {
     | 'disk'
     | 'memory'
     | { readonly waitAof?: boolean; readonly replicas?: number; readonly timeoutMs?: number };
+  /**
+   * How published messages are written: holdfast's own lean form, or CloudEvents 1.0 in binary mode for consumers that
+   * expect it, at the price of three fields. Both are read, whatever this says. @default 'lean'
+   */
+  readonly wire?: 'lean' | 'cloudevents';
 }
 
 /** Options with their defaults, addresses taken apart. */
@@ -56,6 +61,7 @@ export interface Settings {
   readonly dedupeWindowMs: number;
   readonly shardLeaseMs: number | undefined;
   readonly durability: Durability;
+  readonly wire: 'lean' | 'cloudevents';
 }
 export interface Address {
   readonly host: string | undefined;
@@ -85,11 +91,14 @@ const known = [
   'dedupeWindowMs',
   'shardLeaseMs',
   'durability',
+  'wire',
 ] as const satisfies readonly (keyof RedisOptions)[];
 
 /** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
 export function settingsOf(options: RedisOptions): Settings {
   checkKeys('redis options', options, known);
+  const { wire = 'lean' } = options;
+  if (wire !== 'lean' && wire !== 'cloudevents') fail('wire', "'lean' or 'cloudevents'", wire);
   const commandTimeoutMs = whole('commandTimeoutMs', options.commandTimeoutMs, 500, 600_000) ?? 5_000;
   return {
     addresses: addressesOf(options),
@@ -100,6 +109,7 @@ export function settingsOf(options: RedisOptions): Settings {
     dedupeWindowMs: whole('dedupeWindowMs', options.dedupeWindowMs, 1_000, 7 * 86_400_000) ?? 120_000,
     shardLeaseMs: whole('shardLeaseMs', options.shardLeaseMs, 500, 3_600_000),
     durability: durabilityOf(options.durability, commandTimeoutMs),
+    wire,
   };
 }
 

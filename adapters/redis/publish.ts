@@ -4,7 +4,7 @@ import type { Outgoing, PublishOutcome, Topology } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { durable } from './durable.ts';
 import { isReply, isTransient, neverSent, plain } from './errors.ts';
-import { toFields } from './headers.ts';
+import { toCloudEvent, toFields } from './headers.ts';
 import { topicKey } from './keys.ts';
 import type { Settings } from './options.ts';
 import { type Packable, pack } from './pack.ts';
@@ -122,7 +122,7 @@ async function publishTopic(needs: PublishNeeds, messages: readonly Outgoing[]):
   const key = topicKey(settings.prefix, topology.topic);
   let bytes = 1_000;
   for (const message of messages) bytes += message.body.length + 500;
-  const packed = pack(messages.map(packable), bytes);
+  const packed = pack(messages.map(packable(settings.wire === 'lean' ? toFields : toCloudEvent)), bytes);
   try {
     const link = await needs.link();
     const send = (): Promise<string> =>
@@ -143,10 +143,12 @@ async function publishTopic(needs: PublishNeeds, messages: readonly Outgoing[]):
   }
 }
 
-function packable(message: Outgoing): Packable {
-  const { lane, partition, delayMs } = message;
-  return [identityOf(message), lane, String(partition ?? 0), Math.ceil(delayMs), toFields(message)];
-}
+const packable =
+  (write: typeof toFields) =>
+  (message: Outgoing): Packable => {
+    const { lane, partition, delayMs } = message;
+    return [identityOf(message), lane, String(partition ?? 0), Math.ceil(delayMs), write(message)];
+  };
 
 /** S12: the dedupe key, else source and id; 132 bits of its digest. */
 function identityOf({ dedupeKey, source, id }: Outgoing): string {
