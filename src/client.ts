@@ -12,10 +12,13 @@ import { createTopologies, type Limit } from './declare.ts';
 import { fromAdapter, HoldfastError, isHoldfastError, messageOf, redact } from './errors.ts';
 import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
+import { setInternals } from './internals.ts';
 import type { Message } from './message.ts';
 import { checkOptions, durationMs, object, positiveMs, signal } from './options.ts';
+import { createSpillDrain } from './outbox/spill-drain.ts';
+import type { SpillSettings } from './outbox/spill-options.ts';
 import { groupRates } from './policy/rate.ts';
-import type { Backlog, BrokerAdapter, OutboxAddOptions, OutboxRow, OutboxShape } from './port.ts';
+import type { Backlog, BrokerAdapter, OutboxAddOptions, OutboxRow, OutboxShape, Topology } from './port.ts';
 import { DEFAULT_MAX_BYTES } from './publish/encode.ts';
 import { isOrdered, MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
 import type { Publisher, Receipt } from './publish/publisher.ts';
@@ -48,12 +51,13 @@ export type BatchHandler<T, Tx> = (messages: readonly Message<T>[], context: Bat
 
 export interface Client extends AsyncDisposable {
   /**
-   * Publishes one message. Fulfils once the broker has confirmed it, as durably as the adapter promises.
+   * Publishes one message. Fulfils once the broker has confirmed it, as durably as the adapter promises; or, with
+   * `connect`'s `spill`, once the store keeps it because the broker is away.
    *
    * Rejects with a HoldfastError by `timeoutMs` at the latest: `outcome` is `'not-sent'` (surely not stored) or
    * `'unknown'` (may be stored: repeat only with the same id). Codes: `schema-mismatch`, `not-encodable`,
    * `invalid-message`, `message-too-large`, `unroutable`, `publish-rejected`, `publish-timeout`, `publish-unknown`,
-   * `publish-aborted`, `circuit-open`, `client-closed`.
+   * `publish-aborted`, `circuit-open`, `spill-full`, `spill-failed`, `client-closed`.
    */
   publish<I, O>(topic: Topic<I, O>, payload: NoInfer<I>, options?: PublishOptions): Promise<Receipt>;
   /** Publishes many; one result per message, in order. Never rejects for a message. */
@@ -93,24 +97,18 @@ export interface Client extends AsyncDisposable {
 export interface ClientInternals {
   readonly emitter: Emitter;
   readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
-  publishRow(row: OutboxRow, shape: OutboxShape, timeoutMs: number): Promise<Receipt>;
+  publishRow(row: OutboxRow, shape: OutboxShape, timeoutMs: number, signal?: AbortSignal): Promise<Receipt>;
   declareTopics(topics: readonly Topic[]): Promise<void>;
   /** Runs when the client closes, before its publisher drains. Returns the unregisterer. */
   onClose(stop: () => Promise<void>): () => void;
 }
-const internals = new WeakMap<object, ClientInternals>();
-export function internalsOf(client: Client): ClientInternals {
-  const found = internals.get(client);
-  if (found === undefined) throw new TypeError('client must be what connect() returned');
-  return found;
-}
-
 export interface ClientSetup {
   readonly adapter: BrokerAdapter;
   readonly publisher: Publisher;
   readonly emitter: Emitter;
   readonly source: string;
   readonly crashPoint: ClientInternals['crashPoint'];
+  readonly spill?: SpillSettings | undefined;
 }
 
 const PUBLISH_CHECKS = { ...MESSAGE_CHECKS, timeoutMs: positiveMs, signal };
@@ -130,7 +128,7 @@ function inputError(error: unknown, topic: string): HoldfastError {
   });
 }
 
-export function createClient({ adapter, publisher, emitter, source, crashPoint }: ClientSetup): Client {
+export function createClient({ adapter, publisher, emitter, source, crashPoint, spill }: ClientSetup): Client {
   const topologies = createTopologies(adapter, emitter);
   const turns = createTurns();
   const consumers = new Set<ConsumerInternals>();
@@ -150,9 +148,6 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
     try {
       const prepared = preparing instanceof Promise ? await preparing : preparing;
       if (turn !== undefined) await turn.before;
-      // Awaited only the first time, so that later publishes of one tick share a batch.
-      const topology =
-        topologies.known(topic) ?? (await topologies.declareTopic(topic, until(deadline, options?.signal)));
       if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {
         throw new HoldfastError(
           'unsupported',
@@ -160,10 +155,33 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
           { outcome: 'not-sent' },
         );
       }
+      // Awaited only the first time, so that later publishes of one tick share a batch.
+      let topology = topologies.known(topic);
+      let undeclared: unknown;
+      if (topology === undefined) ({ topology, undeclared } = await declare(topic, deadline, options?.signal));
       // Not awaited here: the turn ends when the message is in its queue.
-      return publisher.publish(route(prepared, topology, source, Date.now()), deadline, options?.signal);
+      const outgoing = route(prepared, topology, source, Date.now());
+      return publisher.publish(outgoing, deadline, options?.signal, topic, undeclared);
     } finally {
       turn?.leave();
+    }
+  }
+
+  /** A broker that is away declares nothing: with a spill store, the message goes there as its topic's definition says. */
+  async function declare(
+    topic: Topic,
+    deadline: number,
+    abort: AbortSignal | undefined,
+  ): Promise<{ readonly topology: Topology; readonly undeclared: unknown }> {
+    const { spill } = publisher;
+    const undeclared = spill?.skipsDeclaring(topic.name);
+    if (undeclared !== undefined) return { topology: topologies.of(topic), undeclared };
+    try {
+      const limit = until(spill?.firstCall(Date.now(), deadline) ?? deadline, abort);
+      return { topology: await topologies.declareTopic(topic, limit), undeclared: undefined };
+    } catch (error) {
+      if (spill === undefined || !isHoldfastError(error) || error.code !== 'publish-timeout') throw error;
+      return { topology: topologies.of(topic), undeclared: error };
     }
   }
 
@@ -260,7 +278,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
         throw fromAdapter(error, `read the backlog of group "${group}" of topic "${topic.name}"`);
       }
     },
-    health: () => checkHealth({ adapter, publisher, consumers, closed: closed !== undefined }),
+    health: () => checkHealth({ adapter, publisher, consumers, spilled: drain?.state, closed: closed !== undefined }),
     on: (name, listener) => emitter.on(name, listener),
     async close(options = {}) {
       checkOptions('close', options, { drainMs: durationMs });
@@ -270,7 +288,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
         accepting = false;
       };
       closed ??= closeInOrder(
-        { adapter, publisher, topologies, consumers, starting, stops, refuse },
+        { adapter, publisher, topologies, consumers, starting, stops, drain, refuse },
         options.drainMs ?? 10_000,
       );
       return closed;
@@ -279,13 +297,13 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
       await client.close();
     },
   };
-  internals.set(client, {
+  setInternals(client, {
     emitter,
     crashPoint,
-    async publishRow(row, shape, timeoutMs) {
+    async publishRow(row, shape, timeoutMs, abort) {
       const deadline = Date.now() + timeoutMs;
-      const topology = await topologies.declareWithin(shape, until(deadline, undefined));
-      return publisher.publish(routeRow(row, topology), deadline, undefined);
+      const topology = await topologies.declareWithin(shape, until(deadline, abort));
+      return publisher.publish(routeRow(row, topology), deadline, abort);
     },
     async declareTopics(topics) {
       for (const topic of topics) await topologies.declareTopic(topic, { timeoutMs: DEFAULT_TIMEOUT_MS });
@@ -296,5 +314,9 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint }
       return () => stops.delete(stop);
     },
   });
+  const drain =
+    spill === undefined || publisher.spill === undefined
+      ? undefined
+      : createSpillDrain({ client, settings: spill, spill: publisher.spill, emitter });
   return client;
 }

@@ -3,6 +3,7 @@
 import type { Consumer, ConsumerInternals, Drained } from './consume/consumer.ts';
 import type { Topologies } from './declare.ts';
 import { fromAdapter } from './errors.ts';
+import type { SpillDrain } from './outbox/spill-drain.ts';
 import type { BrokerAdapter } from './port.ts';
 import type { Publisher } from './publish/publisher.ts';
 import { within } from './within.ts';
@@ -14,6 +15,8 @@ export interface Closed {
   readonly givenBack: number;
   /** Publishes and settlements whose outcome is not known. */
   readonly unknown: number;
+  /** With `spill`: messages that wait in the store, of all its clients; undefined where the store does not say. */
+  readonly spilled?: number | undefined;
 }
 
 export interface Closing {
@@ -25,6 +28,7 @@ export interface Closing {
   readonly starting: ReadonlySet<Promise<Consumer>>;
   /** Stops relays. */
   readonly stops: ReadonlySet<() => Promise<void>>;
+  readonly drain: SpillDrain | undefined;
   /** From here on `publish` is refused. */
   refuse(): void;
 }
@@ -34,7 +38,7 @@ const GRACE_MS = 5_000;
 
 /** Every step is made, whatever the one before it came to; then the first error is thrown. */
 export async function closeInOrder(client: Closing, drainMs: number): Promise<Closed> {
-  const { adapter, publisher, topologies, consumers, starting, stops } = client;
+  const { adapter, publisher, topologies, consumers, starting, stops, drain } = client;
   const endAt = performance.now() + drainMs;
   const left = (): number => Math.max(0, endAt - performance.now());
   const errors: unknown[] = [];
@@ -50,11 +54,13 @@ export async function closeInOrder(client: Closing, drainMs: number): Promise<Cl
   const drained = await Promise.all([...consumers].map((consumer) => attempt(consumer.close({ drainMs }))));
   client.refuse();
   await within(left(), relays);
+  await within(left() + GRACE_MS, drain?.stop(left() / 2) ?? relays);
   topologies.close();
   const { unknown } = await publisher.close(left());
   // With their publishes answered, relays end by themselves.
   await relays;
   await within(GRACE_MS, Promise.allSettled(starting));
+  const spilled = await drain?.state();
   await attempt(adapter.close());
   if (errors.length > 0) throw fromAdapter(errors[0], 'close the client in good order');
   const sum = (count: (each: Drained) => number): number =>
@@ -63,5 +69,6 @@ export async function closeInOrder(client: Closing, drainMs: number): Promise<Cl
     completed: sum((each) => each.completed),
     givenBack: sum((each) => each.givenBack),
     unknown: unknown + sum((each) => each.unknown),
+    ...(drain === undefined ? {} : { spilled: spilled?.rows }),
   };
 }

@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { type Client, createClient, internalsOf } from './client.ts';
+import { type Client, createClient } from './client.ts';
 import { type Config, environmentOf, isConfig } from './config.ts';
-import { fromAdapter } from './errors.ts';
+import { fromAdapter, HoldfastError, messageOf, redact } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
+import { internalsOf } from './internals.ts';
 import { checkId } from './message.ts';
 import { type Check, checkOptions, count, func, object, oneOf, text } from './options.ts';
+import {
+  type SpillOptions,
+  type SpillSettings,
+  type SpillTarget,
+  spillCheck,
+  spillSettings,
+} from './outbox/spill-options.ts';
 import { type BreakerOptions, checkBreakerOptions } from './policy/circuit-breaker.ts';
 import type { BrokerAdapter } from './port.ts';
 import { createPublisher } from './publish/publisher.ts';
@@ -20,6 +28,11 @@ export interface ConnectOptions {
   readonly breaker?: BreakerOptions;
   /** What may wait or be in flight; beyond it publish waits. @default 10_000 messages, 64 MiB */
   readonly buffer?: { readonly messages?: number; readonly bytes?: number };
+  /**
+   * Keeps accepting publishes while the broker is away (S16): they are stored here and fulfil as `spilled`, and are sent
+   * once it is back, also by the next client with this store. It must be migrated, and belong to this broker alone.
+   */
+  readonly spill?: SpillTarget | SpillOptions;
   /** Shown to the broker. @default the source */
   readonly name?: string;
   /** Test runs kill the process here (S37). */
@@ -38,6 +51,7 @@ const CHECKS: Readonly<Record<keyof ConnectOptions, Check>> = {
   declare: oneOf('create', 'verify', 'none'),
   breaker: object,
   buffer: object,
+  spill: spillCheck,
   name: text,
   crashPoint: func,
 };
@@ -84,7 +98,9 @@ async function open(options: ConnectOptions): Promise<Client> {
   if (options.buffer !== undefined) checkOptions('buffer', options.buffer, { messages: count(1), bytes: count(1) });
   const { adapter, source = 'default' } = options;
   checkId('source', source);
+  const spill = options.spill === undefined ? undefined : spillSettings(options.spill);
   const emitter = createEmitter();
+  if (spill !== undefined) await checkSpill(spill);
   try {
     await adapter.connect({
       instance: randomUUID(),
@@ -102,6 +118,19 @@ async function open(options: ConnectOptions): Promise<Client> {
     emitter,
     breaker: options.breaker ?? {},
     buffer: { messages: options.buffer?.messages ?? 10_000, bytes: options.buffer?.bytes ?? 64 * 1024 * 1024 },
+    spill,
+    crashPoint: options.crashPoint,
   });
-  return createClient({ adapter, publisher, emitter, source, crashPoint: options.crashPoint });
+  return createClient({ adapter, publisher, emitter, source, crashPoint: options.crashPoint, spill });
+}
+
+/** A store that cannot take a message is found out now, not when the broker is away. */
+async function checkSpill({ spill }: SpillSettings): Promise<void> {
+  try {
+    await spill.state();
+  } catch (error) {
+    throw new HoldfastError('spill-failed', `The spill store cannot be used: ${redact(messageOf(error))}`, {
+      cause: error,
+    });
+  }
 }

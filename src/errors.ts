@@ -20,6 +20,8 @@ const CODES = {
   'publish-aborted': { retryable: false, outcome: 'not-sent' },
   'circuit-open': { retryable: true, outcome: 'not-sent' },
   'client-closed': { retryable: false, outcome: 'not-sent' },
+  'spill-full': { retryable: true, outcome: 'not-sent' },
+  'spill-failed': { retryable: true, outcome: 'not-sent' },
   'broker-unreachable': { retryable: true, outcome: undefined },
   'access-refused': { retryable: false, outcome: undefined },
   'missing-peer': { retryable: false, outcome: undefined },

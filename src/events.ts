@@ -68,6 +68,10 @@ export interface Events {
     readonly stale: number;
     readonly unknown: number;
   };
+  /** The broker is away: messages were stored instead (S16). `bytes` are those of their bodies. */
+  readonly spilled: { readonly topic: string; readonly count: number; readonly bytes: number };
+  /** No spilled message is left in the store: all were sent or parked, by whichever relay. */
+  readonly 'spill-drained': { readonly durationMs: number };
   /** The relay settled a batch of outbox rows. */
   readonly relayed: { readonly sent: number; readonly later: number; readonly parked: number };
   /** A background step failed and will be tried again. */

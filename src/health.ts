@@ -1,6 +1,6 @@
 import type { ConsumerInternals } from './consume/consumer.ts';
 import { messageOf, redact } from './errors.ts';
-import type { AdapterHealth, BrokerAdapter } from './port.ts';
+import type { AdapterHealth, BrokerAdapter, SpillState } from './port.ts';
 import type { Publisher } from './publish/publisher.ts';
 
 export interface Health {
@@ -13,11 +13,13 @@ export interface HealthSources {
   readonly adapter: BrokerAdapter;
   readonly publisher: Publisher;
   readonly consumers: ReadonlySet<ConsumerInternals>;
+  /** What waits in the spill store; undefined without one. */
+  readonly spilled: (() => Promise<SpillState | undefined>) | undefined;
   readonly closed: boolean;
 }
 
 /** Connection, the adapter's own checks, open circuits, and consumers that stand still while messages wait (S31). */
-export async function checkHealth({ adapter, publisher, consumers, closed }: HealthSources): Promise<Health> {
+export async function checkHealth({ adapter, publisher, consumers, spilled, closed }: HealthSources): Promise<Health> {
   // Closing is on purpose: nothing to restart for, nothing to route to.
   if (closed) return { live: true, ready: false, checks: [{ name: 'client', ok: false, detail: 'closed' }] };
   const own = await adapter.health().catch(
@@ -33,7 +35,17 @@ export async function checkHealth({ adapter, publisher, consumers, closed }: Hea
   }));
   const stalls = await Promise.all([...consumers].map((consumer) => stallCheck(consumer)));
   const checks = [{ name: 'connection', ok: own.connected }, ...own.checks, ...breakers, ...stalls];
-  return { live: true, ready: checks.every(({ ok }) => ok), checks };
+  const ready = checks.every(({ ok }) => ok);
+  // What waits for the broker takes nothing away from what can be asked of this client.
+  return { live: true, ready, checks: spilled === undefined ? checks : [...checks, await spillCheck(spilled)] };
+}
+
+async function spillCheck(spilled: () => Promise<SpillState | undefined>): Promise<Health['checks'][number]> {
+  const state = await spilled();
+  if (state === undefined) return { name: 'spill', ok: false, detail: 'the store does not say what it holds' };
+  const { rows, bytes, oldestAgeMs } = state;
+  const age = oldestAgeMs === undefined ? '' : `, the oldest for ${Math.round(oldestAgeMs / 1_000)} s`;
+  return { name: 'spill', ok: true, detail: `${rows} messages wait, ${bytes} bytes${age}` };
 }
 
 async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks'][number]> {

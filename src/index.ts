@@ -45,6 +45,7 @@ export type { EventName, Events, Listener } from './events.ts';
 export type { Health } from './health.ts';
 export type { Message } from './message.ts';
 export { createRelay, type Relay, type RelayOptions } from './outbox/relay.ts';
+export type { SpillOptions } from './outbox/spill-options.ts';
 export { partitionOf } from './partition.ts';
 export type { BreakerOptions } from './policy/circuit-breaker.ts';
 export { type Delays, exponential, fixed, type RetryDelays, type RetryOptions } from './policy/delays.ts';
@@ -76,6 +77,9 @@ export type {
   Settlement,
   SettleOutcome,
   Source,
+  SpillEntry,
+  SpillState,
+  SpillStore,
   Store,
   StoredLetter,
   Subscription,

@@ -9,6 +9,19 @@ export const OUTBOX_SHARDS = 64;
 
 const shapes = new WeakMap<object, string>();
 
+/** The topic's topology as stores keep it. */
+export function shapeTextOf(topic: Topic): string {
+  let shape = shapes.get(topic);
+  if (shape === undefined) {
+    shape = JSON.stringify(shapeOf(topic));
+    shapes.set(topic, shape);
+  }
+  return shape;
+}
+
+/** Which relay a message belongs to. */
+export const shardOf = (key: string | undefined, id: string): number => partitionOf(key ?? id, OUTBOX_SHARDS);
+
 /** A payload as an outbox row: validated, encoded and sized before anything is stored (S32). */
 export async function toEntry(
   topic: Topic,
@@ -17,10 +30,10 @@ export async function toEntry(
 ): Promise<OutboxEntry> {
   checkAddOptions(options);
   const prepared = await prepare(topic, payload, options);
-  let shape = shapes.get(topic);
-  if (shape === undefined) {
-    shape = JSON.stringify(shapeOf(topic));
-    shapes.set(topic, shape);
-  }
-  return { ...prepared, shape, topic: topic.name, shard: partitionOf(prepared.key ?? prepared.id, OUTBOX_SHARDS) };
+  return {
+    ...prepared,
+    shape: shapeTextOf(topic),
+    topic: topic.name,
+    shard: shardOf(prepared.key, prepared.id),
+  };
 }

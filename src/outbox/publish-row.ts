@@ -45,13 +45,17 @@ function isExpired({ expiresInMs, addedAt, publishedAt }: OutboxRow, now: number
   return publishedAt === undefined ? addedAt + expiresInMs <= now : publishedAt + expiresInMs <= Date.now();
 }
 
-/** `now`: epoch milliseconds by the database's clock, which knows when the row was added. */
+/**
+ * `now`: epoch milliseconds by the database's clock, which knows when the row was added. Undefined where `signal` has
+ * given it up.
+ */
 export async function publishRow(
   row: OutboxRow,
   inside: ClientInternals,
   timeoutMs: number,
   now: number,
-): Promise<Settled> {
+  signal?: AbortSignal,
+): Promise<Settled | undefined> {
   const { rowId, shard } = row;
   const shape = shapeOf(row);
   if (shape === undefined)
@@ -62,9 +66,10 @@ export async function publishRow(
     return { rowId, shard, kind: 'sent' };
   }
   try {
-    await inside.publishRow(row, shape, timeoutMs);
+    await inside.publishRow(row, shape, timeoutMs, signal);
     return { rowId, shard, kind: 'sent' };
   } catch (error) {
+    if (signal?.aborted) return undefined;
     const code = isHoldfastError(error) ? error.code : 'adapter-failed';
     if (PARKED.includes(code)) {
       return { rowId, shard, kind: 'park', reason: `${code}: ${redact(messageOf(error))}`.slice(0, 500) };

@@ -4,7 +4,8 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { type Client, internalsOf } from '../client.ts';
+import type { Client } from '../client.ts';
+import { internalsOf } from '../internals.ts';
 import { type Check, checkOptions, count, object, positiveMs } from '../options.ts';
 import { withRetries } from '../policy/retry.ts';
 import type { Outbox, ShardLease } from '../port.ts';
@@ -48,8 +49,24 @@ const CHECKS: Readonly<Record<keyof RelayOptions<unknown>, Check>> = {
   timeoutMs: positiveMs,
 };
 
+/** What a relay does otherwise when it works for a client that spills. */
+export interface RelayWays {
+  /** Most rows to be read now, 0 for none. @default `size` */
+  most?(size: number, inFlight: number): number;
+  /** Gives up what is on its way to the broker; its rows stay as they are. Who has one also stops the relay before its client closes. */
+  readonly signal?: AbortSignal;
+  settled?(settlements: readonly Settled[], rowIds: readonly string[]): void;
+}
+
 /** A relay for one outbox and one client. It does nothing until `start`. */
 export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
+  return relayBy(options, {});
+}
+
+/** Of an outbox, a relay needs its own side alone. */
+type RelaySetup = Omit<RelayOptions<never>, 'outbox'> & { readonly outbox: Pick<Outbox<never>, 'relay'> };
+
+export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
   checkOptions('createRelay', options, CHECKS);
   const { client, outbox, batchSize = 500, leaseMs = 10_000, maxIdleMs = 1_000, timeoutMs = 30_000 } = options;
   const store = outbox?.relay;
@@ -106,16 +123,18 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
     const pace = paces[half];
     const flight = createFlight({
       chainOf,
-      publish: async (row) => (holds(row.shard) ? publishRow(row, inside, timeoutMs, storeNow()) : undefined),
+      publish: async (row) =>
+        holds(row.shard) ? publishRow(row, inside, timeoutMs, storeNow(), ways.signal) : undefined,
       async settle(settlements) {
         await inside.crashPoint?.('relay:confirmed');
-        await withRetries(
+        const rowIds = await withRetries(
           () => store.settle([...everHeld.values()], settlements),
           SETTLE_BACKOFF,
           () => true,
         );
         await inside.crashPoint?.('relay:settled');
         report(settlements);
+        ways.settled?.(settlements, rowIds);
         pace.wake();
       },
       failed: (error) => inside.emitter.emit('error', { during: 'settle outbox rows', error }),
@@ -125,7 +144,8 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
       const mine = performance.now() < leasedUntil ? leases.filter(({ shard }) => shard % 2 === half) : [];
       const full = flight.size >= batchSize * MOST_BATCHES;
       try {
-        const rows = mine.length === 0 || full ? [] : await store.read(mine, batchSize + flight.size);
+        const most = ways.most === undefined ? batchSize : ways.most(batchSize, flight.size);
+        const rows = mine.length === 0 || full || most === 0 ? [] : await store.read(mine, most + flight.size);
         if (rows[0]?.readAt !== undefined) storeAheadMs = rows[0].readAt - performance.now();
         const launched = flight.launch(rows);
         if (launched > 0) await flight.landed(SLOW_MS);
@@ -162,11 +182,11 @@ export function createRelay<Tx>(options: RelayOptions<Tx>): Relay {
   }
 
   async function start(): Promise<void> {
-    unregister = inside.onClose(() => relay.stop());
+    if (ways.signal === undefined) unregister = inside.onClose(() => relay.stop());
     try {
       await lease();
     } catch (error) {
-      unregister();
+      unregister?.();
       throw error;
     }
     if (stopping) return;

@@ -5,7 +5,10 @@ export interface Deadlines {
   close(): void;
 }
 
-/** One timer for all pending messages: a batch shares it, and with equal timeouts it seldom fires. */
+/**
+ * One timer for all pending messages: a batch shares it, and with equal timeouts it seldom fires. `expire` answers the
+ * message, or sets a later time.
+ */
 export function createDeadlines(pendings: ReadonlySet<Pending>, expire: (pending: Pending) => void): Deadlines {
   let timer: NodeJS.Timeout | undefined;
   let next = Number.POSITIVE_INFINITY;
@@ -20,8 +23,8 @@ export function createDeadlines(pendings: ReadonlySet<Pending>, expire: (pending
     const now = Date.now();
     let earliest = Number.POSITIVE_INFINITY;
     for (const pending of [...pendings]) {
-      if (pending.deadline <= now) expire(pending);
-      else earliest = Math.min(earliest, pending.deadline);
+      if (pending.dueAt <= now) expire(pending);
+      if (!pending.answered) earliest = Math.min(earliest, pending.dueAt);
     }
     next = Number.POSITIVE_INFINITY;
     if (earliest !== Number.POSITIVE_INFINITY) arm(earliest);
@@ -29,7 +32,7 @@ export function createDeadlines(pendings: ReadonlySet<Pending>, expire: (pending
 
   return {
     watch: (pending) => {
-      if (pending.deadline < next) arm(pending.deadline);
+      if (pending.dueAt < next) arm(pending.dueAt);
     },
     close: () => clearTimeout(timer),
   };

@@ -4,17 +4,23 @@
  */
 
 import { onAbort } from '../aborts.ts';
-import { fromAdapter, HoldfastError, messageOf, type PublishFailure, redact } from '../errors.ts';
+import { HoldfastError } from '../errors.ts';
 import type { Emitter } from '../events.ts';
+import type { SpillSettings } from '../outbox/spill-options.ts';
 import { type Breaker, type BreakerOptions, circuitBreaker } from '../policy/circuit-breaker.ts';
 import type { BrokerAdapter, Outgoing, Topology } from '../port.ts';
+import type { Topic } from '../topic.ts';
+import { within } from '../within.ts';
 import { createDeadlines } from './deadlines.ts';
+import { abortError, isOut, lateError, openError, rejectedError, unroutableError } from './publish-errors.ts';
 import { orderedQueue, type Pending, type SendQueue, unorderedQueue } from './queue.ts';
 import { type Buffer, createRoom } from './room.ts';
 import { BatchFailed, type SendContext, send } from './send.ts';
+import { createSpill, type Spill } from './spill.ts';
 
 export interface Receipt {
   readonly id: string;
+  /** `spilled`: stored by `connect`'s `spill` while the broker is away, and sent when it is back. */
   readonly outcome: 'confirmed' | 'spilled';
   /** Where the broker put it, if it says. */
   readonly position?: string;
@@ -25,11 +31,26 @@ export interface PublisherOptions {
   readonly emitter: Emitter;
   readonly breaker: BreakerOptions;
   readonly buffer: Buffer;
+  readonly spill?: SpillSettings | undefined;
+  readonly crashPoint?: ((name: string) => void | Promise<void>) | undefined;
 }
 
 export interface Publisher {
-  /** Resolves on the broker's confirm; rejects by `deadline` (epoch milliseconds) with a HoldfastError that says whether the message may have been stored. */
-  publish(outgoing: Outgoing, deadline: number, signal: AbortSignal | undefined): Promise<Receipt>;
+  /**
+   * Resolves on the broker's confirm; rejects by `deadline` (epoch milliseconds) with a HoldfastError that says whether
+   * the message may have been stored.
+   *
+   * With a `topic` it may be spilled, and then resolves once it is stored. `undeclared` says why the topic could not be
+   * declared: it is spilled at once.
+   */
+  publish(
+    outgoing: Outgoing,
+    deadline: number,
+    signal: AbortSignal | undefined,
+    topic?: Topic,
+    undeclared?: unknown,
+  ): Promise<Receipt>;
+  readonly spill: Spill | undefined;
   readonly pending: number;
   readonly breakers: ReadonlyMap<string, { readonly open: boolean }>;
   /** Waits for what is pending, at most `drainMs`; answers the rest. Returns how many had an unknown outcome. */
@@ -46,9 +67,15 @@ interface Destination {
   readonly context: SendContext;
   inFlight: number;
   scheduled: boolean;
+  /** Epoch milliseconds. */
+  confirmedAt: number;
 }
 
-export function createPublisher({ adapter, emitter, breaker, buffer }: PublisherOptions): Publisher {
+/** What the spill store gets at the end to take what is left. */
+const SPILL_GRACE_MS = 1_000;
+
+export function createPublisher(options: PublisherOptions): Publisher {
+  const { adapter, emitter, breaker, buffer } = options;
   const { flow } = adapter.capabilities;
   const destinations = new Map<string, Destination>();
   const pendings = new Set<Pending>();
@@ -57,11 +84,37 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
   const drained: (() => void)[] = [];
   let closed = false;
 
-  const deadlines = createDeadlines(pendings, (pending) => answer(pending, () => pending.reject(lateError(pending))));
+  const deadlines = createDeadlines(pendings, (pending) => {
+    if (pending.dueAt < pending.deadline) {
+      pending.dueAt = pending.deadline;
+      spill?.late(pending);
+    } else answer(pending, () => pending.reject(lateError(pending)));
+  });
+
+  const spill =
+    options.spill === undefined
+      ? undefined
+      : createSpill({
+          settings: options.spill,
+          emitter,
+          crashPoint: options.crashPoint,
+          pendings,
+          destinations,
+          isTransient: (error) => adapter.isTransient(error),
+          answer,
+          direct: enqueue,
+        });
+
+  function enqueue(pending: Pending): void {
+    const destination = destinationOf(pending.outgoing.topology);
+    destination.queue.add(pending);
+    schedule(destination);
+  }
 
   function answer(pending: Pending, tell: () => void): void {
     if (pending.answered) return;
     pending.answered = true;
+    pending.left = true;
     pendings.delete(pending);
     if (pending.admitted) room.leave(pending.bytes);
     pending.forget?.();
@@ -83,7 +136,10 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
       breaker: circuitBreaker(
         breaker,
         (error) => error instanceof BatchFailed && error.transient,
-        (state) => emitter.emit('breaker', { topic, state }),
+        (state) => {
+          emitter.emit('breaker', { topic, state });
+          if (state === 'open') spill?.opened(topic);
+        },
       ),
       context: {
         adapter,
@@ -92,15 +148,23 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
         },
         signal: stop.signal,
         confirmed(pending, position) {
+          const { id } = pending.outgoing;
           pending.confirmed = true;
-          answer(pending, () => pending.resolve(position));
+          answer(pending, () =>
+            pending.resolve(
+              position === undefined ? { id, outcome: 'confirmed' } : { id, outcome: 'confirmed', position },
+            ),
+          );
+          if (spill?.engaged) spill.succeeded(topic);
         },
         unroutable: (pending) => answer(pending, () => pending.reject(unroutableError(pending))),
         rejected: (pending, error) => answer(pending, () => pending.reject(rejectedError(pending, error))),
+        failed: () => spill?.failed(made),
         onRetry: (count, attempt, error) => emitter.emit('publish-retry', { topic, count, attempt, error }),
       },
       inFlight: 0,
       scheduled: false,
+      confirmedAt: 0,
     };
     destinations.set(topic, made);
     return made;
@@ -134,6 +198,7 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
       void send(batch, destination.context).then(() => {
         destination.inFlight -= 1;
         queue.release(batch);
+        if (batch.some(({ confirmed }) => confirmed)) destination.confirmedAt = Date.now();
         report(destination, batch, performance.now() - startedAt);
         flush(destination);
       });
@@ -143,29 +208,41 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
   function report({ topic }: Destination, batch: readonly Pending[], durationMs: number): void {
     if (!emitter.listens('published')) return;
     const confirmed = batch.filter((pending) => pending.confirmed).length;
-    emitter.emit('published', { topic, confirmed, failed: batch.length - confirmed, durationMs });
+    const failed = batch.filter((pending) => !pending.confirmed && !pending.spilled).length;
+    emitter.emit('published', { topic, confirmed, failed, durationMs });
   }
 
-  function publish(outgoing: Outgoing, deadline: number, signal: AbortSignal | undefined): Promise<Receipt> {
+  function publish(
+    outgoing: Outgoing,
+    deadline: number,
+    signal: AbortSignal | undefined,
+    topic?: Topic,
+    undeclared?: unknown,
+  ): Promise<Receipt> {
+    const spills = topic === undefined ? undefined : spill;
     return new Promise((resolve, reject) => {
       const { id } = outgoing;
       if (closed) return reject(new HoldfastError('client-closed', `Message ${id} was not sent: the client is closed`));
       if (signal?.aborted) return reject(abortError(id, signal, false));
       const destination = destinationOf(outgoing.topology);
-      if (destination.breaker.open) return reject(openError(outgoing));
+      if (destination.breaker.open && spills === undefined) return reject(openError(outgoing));
       const pending: Pending = {
         outgoing,
+        topic: spills === undefined ? undefined : topic,
         deadline,
+        dueAt: spills === undefined ? deadline : spills.lastCall(Date.now(), deadline),
         bytes: outgoing.body.byteLength + 256,
         maybeStored: false,
         confirmed: false,
         inFlight: false,
+        writing: false,
         admitted: false,
         forget: undefined,
         answered: false,
-        lastError: undefined,
-        resolve: (position) =>
-          resolve(position === undefined ? { id, outcome: 'confirmed' } : { id, outcome: 'confirmed', position }),
+        left: false,
+        spilled: false,
+        lastError: undeclared,
+        resolve,
         reject,
       };
       pendings.add(pending);
@@ -180,6 +257,10 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
         gone: () => pending.answered,
         go() {
           pending.admitted = true;
+          if (spills !== undefined) {
+            if (undeclared !== undefined) return spills.takeUndeclared(pending, destination);
+            if ((spills.engaged || destination.breaker.open) && spills.takes(pending, destination)) return;
+          }
           destination.queue.add(pending);
           schedule(destination);
         },
@@ -187,18 +268,20 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
     });
   }
 
+  /** Until nothing is pending, at most so long. */
+  async function idle(ms: number): Promise<void> {
+    if (pendings.size > 0) await within(ms, new Promise<void>((resolve) => drained.push(resolve)));
+  }
+
   async function close(drainMs: number): Promise<{ readonly unknown: number }> {
     closed = true;
-    if (pendings.size > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      await Promise.race([
-        new Promise<void>((resolve) => drained.push(resolve)),
-        new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, drainMs);
-        }),
-      ]);
-      clearTimeout(timer);
+    const graceMs = spill === undefined ? 0 : Math.min(SPILL_GRACE_MS, drainMs / 2);
+    await idle(drainMs - graceMs);
+    if (spill !== undefined && pendings.size > 0) {
+      spill.takeAll();
+      await idle(SPILL_GRACE_MS);
     }
+    spill?.close();
     const unknown = [...pendings].filter(isOut).length;
     for (const pending of [...pendings]) answer(pending, () => pending.reject(lateError(pending)));
     stop.abort(new HoldfastError('client-closed', 'the client is closed'));
@@ -209,6 +292,7 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
 
   return {
     publish,
+    spill,
     get pending() {
       return pendings.size;
     },
@@ -217,72 +301,4 @@ export function createPublisher({ adapter, emitter, breaker, buffer }: Publisher
     },
     close,
   };
-}
-
-/** Whether it may be stored: an attempt ended without saying, or one is on its way. */
-const isOut = (pending: Pending): boolean => pending.maybeStored || pending.inFlight;
-
-function lateError(pending: Pending): HoldfastError {
-  const { outgoing, lastError } = pending;
-  const { id, topology } = outgoing;
-  const why = lastError === undefined ? '' : ` (last: ${redact(messageOf(lastError))})`;
-  const options = { cause: lastError, details: { id, topic: topology.topic } };
-  return isOut(pending)
-    ? new HoldfastError(
-        'publish-unknown',
-        `The broker did not confirm message ${id} on "${topology.topic}" in time${why}. It may have been stored: publish again with the same id`,
-        options,
-      )
-    : new HoldfastError(
-        'publish-timeout',
-        `Message ${id} could not be sent to "${topology.topic}" in time${why}. It was not stored: publish again when the broker is back`,
-        options,
-      );
-}
-
-/** What the last attempt says of itself is not the whole: one before it may have stored the message. */
-const outcomeOf = ({ maybeStored }: Pending): PublishFailure => (maybeStored ? 'unknown' : 'not-sent');
-
-function unroutableError(pending: Pending): HoldfastError {
-  const { id, topology } = pending.outgoing;
-  return new HoldfastError(
-    'unroutable',
-    `Message ${id} was refused: no group consumes topic "${topology.topic}". Declare one in defineTopic's groups, or start a consumer first`,
-    {
-      details: { id, topic: topology.topic },
-      outcome: outcomeOf(pending),
-    },
-  );
-}
-
-function rejectedError(pending: Pending, error: unknown): HoldfastError {
-  const { id, topology } = pending.outgoing;
-  const { code, message } = fromAdapter(error, `publish message ${id} to "${topology.topic}"`);
-  return new HoldfastError(code === 'message-too-large' ? code : 'publish-rejected', message, {
-    cause: error,
-    details: { id, topic: topology.topic },
-    outcome: outcomeOf(pending),
-  });
-}
-
-function openError({ id, topology }: Outgoing): HoldfastError {
-  return new HoldfastError(
-    'circuit-open',
-    `Message ${id} was not sent: publishing to "${topology.topic}" keeps failing, so the circuit is open. Try again in a second`,
-    {
-      details: { id, topic: topology.topic },
-    },
-  );
-}
-
-function abortError(id: string, signal: AbortSignal, accepted: boolean): HoldfastError {
-  return new HoldfastError(
-    'publish-aborted',
-    `Waiting for the confirm of message ${id} was aborted${accepted ? '; it may have been stored' : ' before it was sent'}`,
-    {
-      cause: signal.reason,
-      details: { id },
-      outcome: accepted ? 'unknown' : 'not-sent',
-    },
-  );
 }

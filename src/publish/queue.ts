@@ -6,26 +6,38 @@
  */
 
 import type { Outgoing } from '../port.ts';
+import type { Topic } from '../topic.ts';
+import type { Receipt } from './publisher.ts';
 
 export interface Pending {
   readonly outgoing: Outgoing;
+  /** What it was published on, where it may be spilled; undefined for what comes out of a store. */
+  readonly topic: Topic | undefined;
   /** Epoch milliseconds. */
   readonly deadline: number;
   readonly bytes: number;
+  /** When the deadlines look at it, in epoch milliseconds: at its deadline, or before, while it can still be spilled. */
+  dueAt: number;
   /** Whether an attempt may have stored it. */
   maybeStored: boolean;
   /** Surely stored. */
   confirmed: boolean;
   /** Handed to the adapter, which has not answered yet. */
   inFlight: boolean;
+  /** Being written to the spill store. */
+  writing: boolean;
   /** Counted in the buffer. */
   admitted: boolean;
   /** Takes its abort listener away. */
   forget: (() => void) | undefined;
   /** The caller has its answer (also by deadline or abort). */
   answered: boolean;
+  /** Not to be sent any more: answered, or on its way to the spill store. */
+  left: boolean;
+  /** Stored by the spill store. */
+  spilled: boolean;
   lastError: unknown;
-  readonly resolve: (position: string | undefined) => void;
+  readonly resolve: (receipt: Receipt) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -57,7 +69,7 @@ export function unorderedQueue(): SendQueue {
         if (batch.length === limits.batchMessages || (batch.length > 0 && bytes + pending.bytes > limits.batchBytes))
           break;
         used += 1;
-        if (pending.answered) continue;
+        if (pending.left) continue;
         batch.push(pending);
         bytes += pending.bytes;
       }
@@ -108,7 +120,7 @@ export function orderedQueue(exclusive: 'key' | 'partition'): SendQueue {
           if (taken === most || batch.length === limits.batchMessages) break;
           if (batch.length > 0 && bytes + pending.bytes > limits.batchBytes) break;
           used += 1;
-          if (pending.answered) continue;
+          if (pending.left) continue;
           taken += 1;
           batch.push(pending);
           bytes += pending.bytes;

@@ -26,19 +26,21 @@ export interface SendContext {
   confirmed(pending: Pending, position: string | undefined): void;
   unroutable(pending: Pending): void;
   rejected(pending: Pending, error: unknown): void;
+  /** An attempt failed by the connection. */
+  failed(): void;
   onRetry(count: number, attempt: number, error: unknown): void;
 }
 
 const BACKOFF = { retries: Number.POSITIVE_INFINITY, firstMs: 20, factor: 2, maxMs: 1_000, jitter: true };
 
 /**
- * Sends until every message has its answer. Messages that nobody waits for any more (their deadline passed) are not sent
- * again. Never rejects.
+ * Sends until every message has its answer. Messages that nobody waits for any more (their deadline passed), or that were
+ * spilled, are not sent again. Never rejects.
  */
 export async function send(batch: readonly Pending[], context: SendContext): Promise<void> {
   let open: readonly Pending[] = batch;
   const attempt = async (number: number): Promise<void> => {
-    open = open.filter((pending) => !pending.answered);
+    open = open.filter((pending) => !pending.left);
     if (open.length === 0) return;
     if (number > 1) context.onRetry(open.length, number, open[0]?.lastError);
     await context.breaker.fire(async () => {
@@ -47,11 +49,12 @@ export async function send(batch: readonly Pending[], context: SendContext): Pro
       open = tried.filter((pending, index) => !settle(pending, outcomes[index], context));
       if (open.length === 0) return;
       const transient = open.some((pending) => context.adapter.isTransient(pending.lastError));
+      if (transient) context.failed();
       throw new BatchFailed(outcomes, transient, open[0]?.lastError);
     });
   };
   const again = (error: unknown): boolean =>
-    (error instanceof BatchFailed || error instanceof BreakerOpen) && open.some((pending) => !pending.answered);
+    (error instanceof BatchFailed || error instanceof BreakerOpen) && open.some((pending) => !pending.left);
   try {
     await withRetries(attempt, BACKOFF, again, context.signal);
   } catch (error) {

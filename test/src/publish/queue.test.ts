@@ -8,14 +8,19 @@ function pending(key: string, partition = 0, bytes = 10): Pending {
   ids += 1;
   return {
     outgoing: { id: String(ids), key, partition } as Outgoing,
+    topic: undefined,
     deadline: 0,
+    dueAt: 0,
     bytes,
     maybeStored: false,
     confirmed: false,
     inFlight: false,
+    writing: false,
     admitted: true,
     forget: undefined,
     answered: false,
+    left: false,
+    spilled: false,
     lastError: undefined,
     resolve: () => undefined,
     reject: () => undefined,
@@ -83,7 +88,7 @@ describe.each(['key', 'partition'] as const)('orderedQueue by %s', (exclusive) =
     const [late, next] = [pending('a'), pending('a')];
     queue.add(late);
     queue.add(next);
-    late.answered = true;
+    late.left = true;
     expect(queue.take(roomy)).toEqual([next]);
     queue.release([next]);
     expect(queue.take(roomy)).toEqual([]);
