@@ -17,6 +17,8 @@ import type { Settings } from './options.ts';
 
 const TOPIC_RESOURCE = 2;
 const CLOSE_MS = 1_000;
+/** kafkajs's own. Short: what must be tried for longer is tried by us, who know the deadline. */
+export const RETRY = { retries: 3, initialRetryTime: 50, maxRetryTime: 1_000 } as const;
 
 /** The first driver: kafkajs 2.2.4 or later. One cluster for requests, one per producer, one per consumer. */
 export async function kafkajsClient(settings: Settings, clientId: string, warn: Warn): Promise<KafkaClient> {
@@ -39,8 +41,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       connectionTimeout: settings.connectTimeoutMs,
       authenticationTimeout: settings.connectTimeoutMs,
       requestTimeout: settings.requestTimeoutMs,
-      // Short: what must be tried for longer is tried by us, who know the deadline.
-      retry: { retries: 3, initialRetryTime: 50, maxRetryTime: 1_000 },
+      retry: RETRY,
       socketFactory: sockets.factory,
       logLevel: logLevel.WARN,
       logCreator,

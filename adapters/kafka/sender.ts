@@ -3,7 +3,8 @@ import type { BrokerClock } from './clock.ts';
 import { notSent } from './errors.ts';
 
 const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 1_000;
+/** After this long at most what may have been stored is sent again. */
+export const LAST_RETRY_MS = 1_000;
 const CLOSE_MS = 1_200;
 
 /** Sends batches, each partition's in the order in which they were given, by one idempotent producer after another. */

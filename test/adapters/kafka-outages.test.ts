@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Server, startServer } from '../fleet/index.ts';
 import {
   brokers,
+  type Consumer,
   connect,
   consume,
   keep,
@@ -94,6 +95,40 @@ describe('when the broker goes away', () => {
     expect(texts).not.toContain('m2');
     expect(texts.indexOf('m3')).toBeGreaterThan(texts.indexOf('m1'));
   }, 120_000);
+
+  it('after kill -9 and restart publishing and consuming go on without waiting for the old session to end', async () => {
+    const { adapter } = await connect({ brokers: server.url, sessionTimeoutMs: 60_000 });
+    const topologies = [topologyOf(), topologyOf({ ordered: true }), topologyOf({ lanes: true })];
+    const consumers: Consumer[] = [];
+    for (const topology of topologies) {
+      await adapter.declare(topology);
+      consumers.push(await consume(adapter, topology));
+    }
+    const round = (text: string) =>
+      Promise.all(
+        topologies.map((topology) =>
+          until(
+            async () => (await publish(adapter, [message(topology, text, { key: text })]))[0]!.kind === 'confirmed',
+          ),
+        ),
+      );
+    const handled = (text: string) =>
+      until(
+        () => consumers.every(({ texts }) => texts().includes(text)),
+        () => text,
+      );
+    await round('before');
+    await handled('before');
+    // The second time the members are new ones, which the restarted broker knows from its log alone.
+    for (const text of ['once', 'twice']) {
+      await server.kill();
+      await until(async () => !(await adapter.health()).checks.some(({ ok }) => ok));
+      await server.restart();
+      await round(text);
+      await handled(text);
+      await until(async () => (await adapter.health()).checks.every(({ ok }) => ok));
+    }
+  }, 180_000);
 
   it('hands out what a consumer had, once the broker is back, and calls what was out stale', async () => {
     const { adapter } = await connect({ brokers: server.url });

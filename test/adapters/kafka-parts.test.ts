@@ -7,12 +7,21 @@ import type {
   PartitionBatch,
 } from '../../adapters/kafka/client.ts';
 import { brokerClock } from '../../adapters/kafka/clock.ts';
+import { LAST_RESTART_MS, MEMBER_RETRY } from '../../adapters/kafka/kafkajs/member.ts';
+import { RETRY } from '../../adapters/kafka/kafkajs.ts';
 import { RUNGS, ripeness, rungFor } from '../../adapters/kafka/ladder.ts';
 import { deadTopic, groupId, laneTopic, retryTopic } from '../../adapters/kafka/names.ts';
-import { openSender, type Sender } from '../../adapters/kafka/sender.ts';
+import { LAST_RETRY_MS, openSender, type Sender } from '../../adapters/kafka/sender.ts';
 import { append, finish, newShare, requeue, watermark } from '../../adapters/kafka/share.ts';
 import { atNote, marksFit, movedNote, readNote } from '../../adapters/kafka/start.ts';
 import { until } from './kafka-fixture.ts';
+
+describe('a broker that is back', () => {
+  it('is looked for at least every 2 s, so that publishing and consuming go on within 5 s', () => {
+    for (const ms of [LAST_RESTART_MS, LAST_RETRY_MS, RETRY.maxRetryTime, MEMBER_RETRY.maxRetryTime])
+      expect(ms).toBeLessThanOrEqual(2_000);
+  });
+});
 
 describe('a ladder', () => {
   it('is never left early, and late by less than a second or a tenth', () => {

@@ -70,6 +70,7 @@ export interface RawBroker {
     }[];
   }): Promise<unknown>;
   findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>;
+  joinGroup(request: { readonly memberId: string }): Promise<{ readonly memberId: string }>;
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
   listOffsets(request: {
     replicaId: number;

@@ -4,11 +4,14 @@ import type { Settings } from '../options.ts';
 import { stickyAssigner } from './assigner.ts';
 import { leaveSilence, type RawCluster } from './cluster.ts';
 import { coordinatorOf } from './coordinator.ts';
+import { ghostsOf, watchIds } from './ghosts.ts';
 import { recordOf } from './records.ts';
 import type { Sockets } from './sockets.ts';
 
 const FIRST_RESTART_MS = 250;
-const LAST_RESTART_MS = 2_000;
+/** After this long at most a consumer whose broker is back looks for it. */
+export const LAST_RESTART_MS = 2_000;
+export const MEMBER_RETRY = { retries: 5, initialRetryTime: 100, maxRetryTime: 1_000 } as const;
 const STOP_MS = 1_500;
 const REBALANCE_MS = 60_000;
 
@@ -31,6 +34,8 @@ interface Life {
   /** JoinGroup requests since the last assignment. */
   joins: number;
   memberId: string | undefined;
+  /** By which the group may know this member, joined or not. */
+  readonly ids: Set<string>;
   owned: readonly Place[];
   heartbeat: (() => Promise<void>) | undefined;
   commit: EachBatchPayload['commitOffsetsIfNecessary'] | undefined;
@@ -54,8 +59,7 @@ export function kafkajsMember(
   let activeAt = Date.now();
   let restartMs = FIRST_RESTART_MS;
   let restartTimer: NodeJS.Timeout | undefined;
-  /** Whom the group still counts in after a crash. It would wait a session timeout for its heartbeat. */
-  let ghost: string | undefined;
+  const ghosts = ghostsOf((id) => parts.leave(spec.group, id), settings.sessionTimeoutMs);
   const first = Promise.withResolvers<void>();
   first.promise.catch(() => {});
   const patienceMs = Math.max(30_000, 2 * settings.sessionTimeoutMs);
@@ -77,7 +81,7 @@ export function kafkajsMember(
       maxWaitTimeInMs: settings.maxWaitMs,
       allowAutoTopicCreation: false,
       // We start a new life ourselves, whatever the error: kafkajs would for some only.
-      retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
+      retry: { ...MEMBER_RETRY, restartOnFailure: async () => false },
       partitionAssigners: [
         ({ cluster }) => {
           waitBeforeJoining(cluster as unknown as RawCluster, () => current);
@@ -97,6 +101,7 @@ export function kafkajsMember(
       joined: false,
       joins: 0,
       memberId: undefined,
+      ids: new Set(),
       owned: [],
       heartbeat: undefined,
       commit: undefined,
@@ -112,7 +117,7 @@ export function kafkajsMember(
     cluster.findGroupCoordinator = async (group) => {
       const current = lifeOf();
       if (current.joined && current.joins === 0 && !current.over) await drain(current);
-      return await coordinatorOf(cluster, group.groupId, find);
+      return watchIds(await coordinatorOf(cluster, group.groupId, find), (id) => current.ids.add(id));
     };
   }
 
@@ -163,8 +168,7 @@ export function kafkajsMember(
   async function run(current: Life): Promise<void> {
     const { consumer } = current;
     await consumer.connect();
-    if (ghost !== undefined) await parts.leave(spec.group, ghost).catch(() => {});
-    ghost = undefined;
+    await ghosts.bury(() => current.over || stopped);
     if (current.over) return;
     await consumer.subscribe({ topics: [...spec.topics], fromBeginning: true });
     await consumer.run({
@@ -188,7 +192,7 @@ export function kafkajsMember(
     if (current.over) return;
     current.over = true;
     current.joined = false;
-    ghost = current.memberId ?? ghost;
+    ghosts.add(current.ids);
     current.sockets.kill();
     current.consumer.disconnect().catch(() => {});
     if (stopped) return;
@@ -225,14 +229,16 @@ export function kafkajsMember(
       clearTimeout(restartTimer);
       clearInterval(watchdog);
       first.resolve();
-      const current = life;
-      if (!current || current.over) return;
-      current.over = true;
-      const left = current.consumer.disconnect().catch(() => {});
-      const timer = Promise.withResolvers<void>();
-      const handle = setTimeout(timer.resolve, STOP_MS);
-      await Promise.race([left, timer.promise]);
-      clearTimeout(handle);
+      const late = Promise.withResolvers<void>();
+      const until = Date.now() + STOP_MS;
+      const timer = setTimeout(late.resolve, STOP_MS);
+      const current = life?.over === false ? life : undefined;
+      if (current) current.over = true;
+      // Between two lives the group still counts the last one in, and would wait for it.
+      const left = current ? current.consumer.disconnect() : ghosts.bury(() => Date.now() > until);
+      await Promise.race([left.catch(() => {}), late.promise]);
+      clearTimeout(timer);
+      if (current === undefined) return;
       current.joined = false;
       current.sockets.kill();
     },
