@@ -1,9 +1,10 @@
 import type { DeadLetterStore, Headers, SettleOutcome, StoredLetter, Topology } from '../../src/port.ts';
 import type { KafkaRecord, NewRecord } from './client.ts';
-import { type Context, copyDeadline } from './context.ts';
+import type { Context } from './context.ts';
+import { isLock, type Lock, openLock } from './dead-letter-lock.ts';
+import { openLog, type Range } from './dead-letter-log.ts';
 import { copyOf, fromRecord, originOf, toRecord } from './headers.ts';
 import { deadTopic, retryTopic } from './names.ts';
-import { chunks } from './publish.ts';
 
 const PARTITION = 0;
 /** Replays begin on the rung that rests for nothing. */
@@ -11,104 +12,101 @@ const REPLAY_RUNG = 0;
 /** Counting reads them all; beyond this the number is not worth it. */
 const COUNT_AT_MOST = 100_000;
 
+interface LetterHandle {
+  readonly record: KafkaRecord;
+  readonly scan: { readonly lock: Lock; readonly open: boolean };
+}
+
 /**
  * Dead letters are a compacted topic of one partition, keyed by letter id: the last record of an id is the letter, and a
- * record without a value removes it. Nothing is locked: a scan sees what was there when it began, whoever else replays.
+ * record without a value removes it. A scan sees what was there when it began, and locks nothing until it moves a letter.
  */
 export function deadLetters(context: Context, topology: Topology, group: string): DeadLetterStore {
-  const { client, sender } = context;
-  const topic = deadTopic(topology.topic, group);
-  const place = { topic, partition: PARTITION };
-
-  async function span(): Promise<{ from: number; to: number }> {
-    if ((await client.partitionsOf(topic)) === undefined) return { from: 0, to: 0 };
-    const [[from], [to]] = await Promise.all([
-      client.offsets(topic, 1, 'earliest'),
-      client.offsets(topic, 1, 'latest'),
-    ]);
-    return { from: from ?? 0, to: to ?? 0 };
-  }
-
-  async function* read({ from, to }: { from: number; to: number }, signal?: AbortSignal): AsyncGenerator<KafkaRecord> {
-    for (let offset = from; offset < to; ) {
-      signal?.throwIfAborted();
-      const { records, next } = await client.read(place, offset);
-      // Compaction may have left nothing behind the last record.
-      if (next <= offset) return;
-      for (const record of records) if (record.offset < to) yield record;
-      offset = next;
-    }
-  }
+  const log = openLog(context, { topic: deadTopic(topology.topic, group), partition: PARTITION });
+  const ladder = openLog(context, { topic: retryTopic(topology.topic, group), partition: REPLAY_RUNG });
+  const what = `topic "${topology.topic}", group "${group}"`;
 
   /** The offset of each letter's last record. */
-  async function live(range: { from: number; to: number }, signal?: AbortSignal): Promise<Map<string, number>> {
+  async function live(
+    range: Range,
+    { signal, observe }: { signal?: AbortSignal | undefined; observe?: Lock['observe'] } = {},
+  ): Promise<Map<string, number>> {
     const last = new Map<string, number>();
-    for await (const { key, value, offset } of read(range, signal)) {
-      if (key === null) continue;
-      if (value === null) last.delete(key.toString());
-      else last.set(key.toString(), offset);
+    for await (const record of log.read(range, signal)) {
+      observe?.(record);
+      const letterId = record.key?.toString();
+      if (letterId === undefined || isLock(letterId)) continue;
+      if (record.value === null) last.delete(letterId);
+      else last.set(letterId, record.offset);
     }
     return last;
   }
 
-  async function send(
-    records: readonly { record: NewRecord; index: number }[],
-    to: { topic: string; partition: number },
-  ): Promise<boolean[]> {
-    const stored: boolean[] = [];
-    for (const chunk of chunks(
-      records.map((one) => ({ ...to, ...one })),
-      context.topology.batchBytes,
-    )) {
-      const batch = { ...to, records: chunk.items.map(({ record }) => record) };
-      const [answer] = await sender.send([batch], copyDeadline(context));
-      for (const { index } of chunk.items) stored[index] = answer?.stored === 'yes';
+  /** Runs `work` with those that are still there, under the lock of their scan; of a scan that is over, under one of their own. */
+  async function locked(
+    letters: readonly StoredLetter[],
+    work: (indexes: readonly number[]) => Promise<readonly boolean[]>,
+  ): Promise<SettleOutcome[]> {
+    const outcomes = letters.map((): SettleOutcome => 'stale');
+    const [first] = letters;
+    if (first === undefined) return outcomes;
+    const { scan } = first.handle as LetterHandle;
+    const lock = scan.open ? scan.lock : openLock(log, (await log.span()).from, what);
+    try {
+      await lock.hold();
+      const there = [...letters.keys()].filter((index) => !lock.isGone(letters[index]!.letterId));
+      const removed = await work(there);
+      for (const [position, index] of there.entries())
+        outcomes[index] = removed[position] === true ? 'settled' : 'unknown';
+      return outcomes;
+    } finally {
+      if (!scan.open) await lock.release();
     }
-    return stored;
   }
 
-  async function bury(letters: readonly StoredLetter[], which: (index: number) => boolean): Promise<SettleOutcome[]> {
-    const tombstones = letters.flatMap(({ letterId }, index) =>
-      which(index) ? [{ index, record: { key: Buffer.from(letterId), value: null, headers: {} } }] : [],
-    );
-    const stored = await send(tombstones, place);
-    return letters.map((_, index) => (stored[index] === true ? 'settled' : 'unknown'));
-  }
+  const tombstone = (letterId: string): NewRecord => ({ key: letterId, value: null, headers: {} });
 
   /** Copies, waits for their confirms, then removes the letters of those that are stored. */
-  async function move(letters: readonly StoredLetter[], copies: readonly NewRecord[]): Promise<SettleOutcome[]> {
-    await context.topology.declareGroup(topology, group);
-    const stored = await send(
-      copies.map((record, index) => ({ record, index })),
-      { topic: retryTopic(topology.topic, group), partition: REPLAY_RUNG },
-    );
-    await context.hooks.crashPoint?.('replay:copy-confirmed');
-    return await bury(letters, (index) => stored[index] === true);
+  function move(letters: readonly StoredLetter[], copies: readonly NewRecord[]): Promise<SettleOutcome[]> {
+    return locked(letters, async (indexes) => {
+      await context.topology.declareGroup(topology, group);
+      const stored = await ladder.append(indexes.map((index) => copies[index]!));
+      await context.hooks.crashPoint?.('replay:copy-confirmed');
+      const copied = indexes.filter((_, position) => stored[position] === true);
+      const removed = await log.append(copied.map((index) => tombstone(letters[index]!.letterId)));
+      const done = new Set(copied.filter((_, position) => removed[position] === true));
+      return indexes.map((index) => done.has(index));
+    });
   }
 
   return {
     sorted: true,
     async *scan({ pageSize, signal, after }) {
-      const { from, to } = await span();
+      const whole = await log.span();
       // No letter stands for another before its own last record: what is behind `after` is all that is needed.
-      const range = { from: Math.max(from, (Number(after ?? -1) || 0) + 1), to };
-      const last = await live(range, signal);
-      let page: StoredLetter[] = [];
-      for await (const record of read(range, signal)) {
-        const letterId = record.key?.toString();
-        if (letterId === undefined || last.get(letterId) !== record.offset) continue;
-        const { lane } = originOf(record);
-        const place = String(record.offset).padStart(16, '0');
-        page.push({ letterId, place, message: fromRecord(record), lane, deadAt: record.timestamp, handle: record });
-        if (page.length < pageSize) continue;
-        yield page;
-        page = [];
+      const range = { from: Math.max(whole.from, (Number(after ?? -1) || 0) + 1), to: whole.to };
+      const scan = { lock: openLock(log, whole.from, what), open: true };
+      try {
+        const observe = range.from === whole.from ? scan.lock.observe : undefined;
+        const last = await live(range, { signal, ...(observe && { observe }) });
+        let page: StoredLetter[] = [];
+        for await (const record of log.read(range, signal)) {
+          const letterId = record.key?.toString();
+          if (letterId === undefined || last.get(letterId) !== record.offset) continue;
+          page.push(toStored(letterId, { record, scan }));
+          if (page.length < pageSize) continue;
+          yield page;
+          page = [];
+        }
+        if (page.length > 0) yield page;
+      } finally {
+        scan.open = false;
+        await scan.lock.release();
       }
-      if (page.length > 0) yield page;
     },
     replay(letters: readonly StoredLetter[], marks: Headers) {
       const copies = letters.map(({ handle }): NewRecord => {
-        const record = handle as KafkaRecord;
+        const { record } = handle as LetterHandle;
         const origin = originOf(record);
         return copyOf(record, { origin: { ...origin, at: origin.at || undefined }, marks, waitMs: 0 });
       });
@@ -116,7 +114,7 @@ export function deadLetters(context: Context, topology: Topology, group: string)
     },
     replace(replacements) {
       const copies = replacements.map(({ letter, message, marks }): NewRecord => {
-        const { lane, partition } = originOf(letter.handle as KafkaRecord);
+        const { lane, partition } = originOf((letter.handle as LetterHandle).record);
         const origin = { lane, partition: message.partition ?? partition, at: undefined };
         return copyOf(asRead(toRecord(message)), { origin, marks, waitMs: 0 });
       });
@@ -125,12 +123,25 @@ export function deadLetters(context: Context, topology: Topology, group: string)
         copies,
       );
     },
-    discard: (letters) => bury(letters, () => true),
+    discard: (letters) =>
+      locked(letters, (indexes) => log.append(indexes.map((index) => tombstone(letters[index]!.letterId)))),
     async count() {
-      const range = await span();
+      const range = await log.span();
       if (range.to - range.from > COUNT_AT_MOST) return undefined;
       return (await live(range)).size;
     },
+  };
+}
+
+function toStored(letterId: string, handle: LetterHandle): StoredLetter {
+  const { record } = handle;
+  return {
+    letterId,
+    place: String(record.offset).padStart(16, '0'),
+    message: fromRecord(record),
+    lane: originOf(record).lane,
+    deadAt: record.timestamp,
+    handle,
   };
 }
 

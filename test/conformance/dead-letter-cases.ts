@@ -92,7 +92,8 @@ export function deadLetterCases(suite: Suite): void {
       assert.ok(letter.fingerprint);
       assert.ok(letter.origin);
       assert.ok(letter.host);
-      for (const time of [letter.firstFailedAt, letter.deadAt]) {
+      assert.deepEqual([letter.topic, letter.group], [topic.name, 'g']);
+      for (const time of [letter.firstFailedAt, letter.lastFailedAt, letter.deadAt]) {
         assert.ok(time !== undefined && time.getTime() >= before && time.getTime() <= Date.now(), String(time));
       }
       assert.equal(await client.deadLetters(topic, 'other').count(), 0);
@@ -141,6 +142,62 @@ export function deadLetterCases(suite: Suite): void {
     const later = await world.client();
     assert.deepEqual((await lettersOf(later, topic)).map(({ id }) => id).sort(), ['m-0', 'm-1', 'm-2']);
     assert.deepEqual((await lettersOf(later, topic)).length, 3, 'listing takes nothing away');
+  });
+
+  suite.case(
+    'letters are listed page by page by a cursor that another client goes on with: each that stays once, while others come and go',
+    async (world) => {
+      const topic = world.topic();
+      const [client, other] = [await world.client(), await world.client()];
+      await world.consume(client, topic, quick('g'), () => {
+        throw new DeadLetter('bad');
+      });
+      const letters = client.deadLetters(topic, 'g');
+      const isDead = (id: string): Promise<boolean> =>
+        letters.count({ where: { ids: [id] } }).then((count) => count === 1);
+      await publishOrders(client, topic, 11);
+      await until('all are dead letters', async () => (await letters.count()) === 11);
+      const seen: string[] = [];
+      const gone: string[] = [];
+      let cursor: string | undefined;
+      for (let round = 0; ; round += 1) {
+        const page: Letter[] = [];
+        const reader = round % 2 === 0 ? client : other;
+        const from = cursor === undefined ? {} : { after: cursor };
+        for await (const letter of reader.deadLetters(topic, 'g').list({ limit: 3, ...from })) page.push(letter);
+        if (page.length === 0) break;
+        seen.push(...page.map(({ id }) => id));
+        cursor = page.at(-1)!.cursor;
+        // The one that the cursor names goes, and another one comes.
+        assert.deepEqual(await letters.discard({ where: { ids: [page.at(-1)!.id] } }), { discarded: 1 });
+        gone.push(page.at(-1)!.id);
+        if (round >= 3) continue;
+        await publishOrders(client, topic, 1, { prefix: 'late-', from: round });
+        await until('the new one is dead', () => isDead(`late-${round}`));
+      }
+      const all = [...Array.from({ length: 11 }, (_, n) => `m-${n}`), 'late-0', 'late-1', 'late-2'];
+      assert.deepEqual(seen.toSorted(), all.toSorted());
+      const left = (await lettersOf(client, topic)).map(({ id }) => id).sort();
+      assert.deepEqual(left, all.filter((id) => !gone.includes(id)).sort());
+    },
+  );
+
+  suite.case('letters are counted by reason, and filtered by key and time', async (world) => {
+    const topic = world.topic();
+    const client = await world.client();
+    await world.consume(client, topic, quick('g'), ({ payload }) => {
+      throw new DeadLetter(payload.n % 3 === 0 ? 'third' : 'other');
+    });
+    const before = new Date();
+    await publishOrders(client, topic, 9);
+    const letters = client.deadLetters(topic, 'g');
+    await until('all are dead letters', async () => (await letters.count()) === 9);
+    assert.deepEqual(await letters.countBy('reason'), { third: 3, other: 6 });
+    assert.deepEqual(await letters.countBy('key', { where: { reason: 'third' } }), { 'no-0': 1, 'no-3': 1, 'no-6': 1 });
+    assert.equal(await letters.count({ where: { key: 'no-4' } }), 1);
+    assert.equal(await letters.count({ where: { since: before } }), 9);
+    assert.equal(await letters.count({ where: { before } }), 0);
+    assert.equal(await letters.count({ where: { minAttempts: 2 } }), 0);
   });
 
   suite.case('discard removes what its filter names, and nothing else', async (world) => {

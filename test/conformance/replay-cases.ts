@@ -1,28 +1,17 @@
 import assert from 'node:assert/strict';
-import type { Client } from '../../src/client.ts';
 import { DeadLetter } from '../../src/errors.ts';
 import type { Message } from '../../src/message.ts';
+import { bury } from './bury.ts';
 import { lettersOf } from './dead-letter-cases.ts';
 import { assertNoPhantom } from './ledger.ts';
 import type { Suite } from './options.ts';
-import { quick, scriptedTopic, type TopicScript } from './script.ts';
+import { replayRunCases } from './replay-run-cases.ts';
+import { quick, scriptedTopic } from './script.ts';
 import { until } from './until.ts';
-import { publishOrders, type World } from './world.ts';
-
-/** Publishes so many and lets each become a dead letter of group `g`. */
-async function bury(world: World, client: Client, script: TopicScript, count: number): Promise<readonly string[]> {
-  const topic = scriptedTopic(script);
-  const { consumer } = await world.consume(client, topic, quick('g'), () => {
-    throw new DeadLetter('bad');
-  });
-  const ids = await publishOrders(client, topic, count, { options: { headers: { trace: 'ü-1' } } });
-  await until(`${count} are dead letters`, async () => (await client.deadLetters(topic, 'g').count()) === count);
-  await consumer.close();
-  return ids;
-}
 
 /** Dead letters back to where they failed. */
 export function replayCases(suite: Suite): void {
+  replayRunCases(suite);
   suite.case(
     'a replayed letter is handled with its id, key and headers, attempts from 1, by its own group alone',
     async (world) => {
@@ -74,7 +63,7 @@ export function replayCases(suite: Suite): void {
     assert.deepEqual([...started.ids()].sort(), ['m-1', 'm-2']);
   });
 
-  suite.case('a replay that is interrupted loses nothing', async (world) => {
+  suite.case('Trap 50: a replay that is interrupted loses nothing', async (world) => {
     const script = world.script();
     const topic = scriptedTopic(script);
     const client = await world.client();
@@ -98,7 +87,7 @@ export function replayCases(suite: Suite): void {
     assert.equal(await letters.count(), 0);
   });
 
-  suite.case('a replay whose process is killed loses nothing', async (world) => {
+  suite.case('Trap 50: a replay whose process is killed loses nothing', async (world) => {
     const script = world.script();
     const topic = scriptedTopic(script);
     const client = await world.client();
