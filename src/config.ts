@@ -1,10 +1,12 @@
 /** Topics and environments in one value: the same code on SQLite while developing, on the team's broker in production. */
 
 import type { ConnectOptions } from './connect.ts';
+import { clientChecks } from './connect-checks.ts';
 import { HoldfastError } from './errors.ts';
-import { type Check, checkOptions, nearest, object } from './options.ts';
+import { type Check, type Checks, nearest, OptionsError, object, problemsOf } from './options.ts';
 import type { RelayOptions } from './outbox/relay.ts';
 import type { BrokerAdapter, Store } from './port.ts';
+import { printable } from './printable.ts';
 import { isTopic, type Topic } from './topic.ts';
 
 export interface Environment extends Omit<ConnectOptions, 'adapter'> {
@@ -29,28 +31,27 @@ const adapterCheck: Check = (value) =>
     ? undefined
     : 'must be a URL or a function that returns an adapter';
 
+const storeCheck: Check = (value) =>
+  typeof value === 'function' ? undefined : 'must be a function that returns a store';
+const ENVIRONMENT: Checks = { ...clientChecks, adapter: adapterCheck, store: storeCheck, relay: object };
+const EXAMPLE = "adapter: 'amqp://localhost'";
+
 /** Checks and freezes a config. Throws a TypeError that names every wrong option. */
 export function defineConfig(config: Config): Config {
-  checkOptions('defineConfig', config, { topics: topicsCheck, environments: object });
-  if (config.topics === undefined || config.environments === undefined)
-    throw new TypeError('defineConfig needs "topics" and "environments"');
-  for (const [name, environment] of Object.entries(config.environments)) {
-    checkOptions(`environment "${name}"`, environment, {
-      adapter: adapterCheck,
-      store: (value) => (typeof value === 'function' ? undefined : 'must be a function that returns a store'),
-      relay: object,
-      source: () => undefined,
-      declare: () => undefined,
-      breaker: () => undefined,
-      buffer: () => undefined,
-      name: () => undefined,
-      crashPoint: () => undefined,
-    });
-    if (environment.adapter === undefined) throw new TypeError(`environment "${name}" has no "adapter"`);
+  const required = { topics: 'topics: [orders]', environments: 'environments: { development: { … } }' };
+  const checks = { topics: topicsCheck, environments: object };
+  const problems = [...problemsOf('defineConfig', config, checks, required)];
+  if (problems.length === 0) {
+    for (const [name, environment] of Object.entries(config.environments)) {
+      const what = `environment "${printable(name, 64)}"`;
+      const wrong = problemsOf(what, environment, ENVIRONMENT, { adapter: EXAMPLE });
+      problems.push(...wrong.map((problem) => `${what}: ${problem}`));
+    }
+    const names = config.topics.map(({ name }) => name);
+    const twice = new Set(names.filter((name, index) => names.indexOf(name) !== index));
+    problems.push(...[...twice].map((name) => `topic "${name}" is there twice`));
   }
-  const names = config.topics.map(({ name }) => name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw new TypeError(`defineConfig: topic "${twice}" is there twice`);
+  if (problems.length > 0) throw new OptionsError('defineConfig', problems);
   return Object.freeze(Object.defineProperty({ ...config }, CONFIG, { value: true }));
 }
 
@@ -70,7 +71,7 @@ export function environmentOf(
     const near = nearest(name, names);
     throw new HoldfastError(
       'config-invalid',
-      `The config has no environment "${name}"${near === undefined ? '' : ` (did you mean "${near}"?)`}; it has ${names.map((each) => `"${each}"`).join(', ')}. Set HOLDFAST_ENV to one of them`,
+      `The config has no environment "${printable(name, 64)}"${near === undefined ? '' : ` (did you mean "${near}"?)`}; it has ${names.map((each) => `"${each}"`).join(', ')}. Set HOLDFAST_ENV to one of them`,
     );
   }
   return { name, settings };

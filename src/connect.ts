@@ -1,19 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { type Client, createClient } from './client.ts';
 import { type Config, environmentOf, isConfig } from './config.ts';
+import { clientChecks } from './connect-checks.ts';
 import { fromAdapter, HoldfastError, messageOf, redact } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
 import { internalsOf } from './internals.ts';
-import { checkId } from './message.ts';
-import { type Check, checkOptions, count, func, object, oneOf, text } from './options.ts';
-import {
-  type SpillOptions,
-  type SpillSettings,
-  type SpillTarget,
-  spillCheck,
-  spillSettings,
-} from './outbox/spill-options.ts';
-import { type BreakerOptions, checkBreakerOptions } from './policy/circuit-breaker.ts';
+import { type Check, type Checks, checkOptions } from './options.ts';
+import { type SpillOptions, type SpillSettings, type SpillTarget, spillSettings } from './outbox/spill-options.ts';
+import type { BreakerOptions } from './policy/circuit-breaker.ts';
 import type { BrokerAdapter } from './port.ts';
 import { createPublisher } from './publish/publisher.ts';
 import { adapterFromUrl } from './schemes.ts';
@@ -45,16 +39,7 @@ const isAdapter: Check = (value) =>
     ? undefined
     : "must be an adapter such as rabbitmq({ url }) from 'holdfast/rabbitmq'";
 
-const CHECKS: Readonly<Record<keyof ConnectOptions, Check>> = {
-  adapter: isAdapter,
-  source: text,
-  declare: oneOf('create', 'verify', 'none'),
-  breaker: object,
-  buffer: object,
-  spill: spillCheck,
-  name: text,
-  crashPoint: func,
-};
+const CHECKS: Checks = { adapter: isAdapter, ...clientChecks };
 
 /**
  * Opens a client: by options; by a URL, whose scheme picks the adapter (`amqp`, `kafka`, `redis`, `sqlite`, `memory`); or
@@ -91,13 +76,8 @@ export async function connectConfig(
 }
 
 async function open(options: ConnectOptions): Promise<Client> {
-  checkOptions('connect', options, CHECKS);
-  if (options.adapter === undefined)
-    throw new TypeError('connect: "adapter" is missing, for example rabbitmq({ url }) from \'holdfast/rabbitmq\'');
-  if (options.breaker !== undefined) checkBreakerOptions(options.breaker);
-  if (options.buffer !== undefined) checkOptions('buffer', options.buffer, { messages: count(1), bytes: count(1) });
+  checkOptions('connect', options, CHECKS, { adapter: "rabbitmq({ url }) from 'holdfast/rabbitmq'" });
   const { adapter, source = 'default' } = options;
-  checkId('source', source);
   const spill = options.spill === undefined ? undefined : spillSettings(options.spill);
   const emitter = createEmitter();
   if (spill !== undefined) await checkSpill(spill);

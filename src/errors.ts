@@ -3,6 +3,8 @@
  * became of the message are all derived from the table.
  */
 
+import { printable } from './printable.ts';
+
 interface CodeMeaning {
   readonly retryable: boolean;
   readonly outcome: PublishFailure | undefined;
@@ -110,7 +112,7 @@ export function fromAdapter(error: unknown, doing: string): HoldfastError {
   if (isHoldfastError(error)) return error;
   const code = (error as { adapterCode?: unknown } | null)?.adapterCode;
   const known = typeof code === 'string' && Object.hasOwn(CODES, code) ? (code as ErrorCode) : 'adapter-failed';
-  return new HoldfastError(known, `Could not ${doing}: ${redact(messageOf(error))}`, { cause: error });
+  return new HoldfastError(known, `Could not ${doing}: ${textOf(error)}`, { cause: error });
 }
 
 /** The text of anything that was thrown. Never throws itself. */
@@ -124,7 +126,40 @@ export function messageOf(error: unknown): string {
   }
 }
 
-/** Takes the user and password out of every URL in a text. */
+const TEXT_BYTES = 4_096;
+
+/** The text of anything that was thrown, fit for logs and dead letters: without secrets, on one line, cut to 4 KiB. */
+export function textOf(error: unknown): string {
+  return printable(redact(messageOf(error)), TEXT_BYTES);
+}
+
+/** Schemes whose addresses have paths in which an @ is nothing special. */
+const WEB = /(?:https?|wss?|file|npm)$/i;
+const SECRET_NAMES = 'password|passwd|pwd|passphrase|secret|token|authorization|api[-_]?key|access[-_]?key';
+const ASSIGNED = new RegExp(`\\b(${SECRET_NAMES})=("[^"]*"|'[^']*'|[^\\s&;,]+)`, 'gi');
+const QUOTED = new RegExp(`"(${SECRET_NAMES})":"(?:[^"\\\\]|\\\\.)*"`, 'gi');
+
+/**
+ * Takes out of a text what may be secret: user and password of every URL, and what is assigned to names like `password`
+ * (`password=…`, `"password":"…"`). Takes time in proportion to the text, whatever it holds.
+ */
 export function redact(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@]+@/gi, '$1***@');
+  return withoutLogins(text).replace(ASSIGNED, '$1=***').replace(QUOTED, '"$1":"***"');
+}
+
+function withoutLogins(text: string): string {
+  const [first = '', ...rest] = text.split('://');
+  let before = first;
+  return rest.reduce((redacted, part) => {
+    const web = WEB.test(before.slice(-8));
+    before = part;
+    return `${redacted}://${withoutLogin(part, web)}`;
+  }, first);
+}
+
+/** Of what follows a `://`. A password may hold a slash or an @ that nobody has escaped: up to the last one is not shown. */
+function withoutLogin(part: string, web: boolean): string {
+  const end = part.search(web ? /[\s/]/ : /\s/);
+  const at = (end === -1 ? part : part.slice(0, end)).lastIndexOf('@');
+  return at === -1 ? part : `***${part.slice(at)}`;
 }

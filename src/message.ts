@@ -1,6 +1,7 @@
-import { randomUUID } from 'node:crypto';
-import { HoldfastError } from './errors.ts';
+import { createHash, randomUUID } from 'node:crypto';
+import { HoldfastError, isHoldfastError, textOf } from './errors.ts';
 import type { Headers, Incoming, Priority } from './port.ts';
+import { isPrintable } from './printable.ts';
 
 /** A message as a handler sees it. */
 export interface Message<T = unknown> {
@@ -24,9 +25,17 @@ export const newId: () => string = randomUUID;
 
 /** What inbox and dedupe are unique on, beside group and topic (S12). */
 export function identityOf(message: Pick<Incoming, 'id' | 'source' | 'dedupeKey'>): string | undefined {
-  if (message.dedupeKey !== undefined) return `key:${message.dedupeKey}`;
-  return message.id === undefined ? undefined : `id:${plain(message.source ?? '')}/${message.id}`;
+  if (message.dedupeKey !== undefined) return storable(`key:${message.dedupeKey}`);
+  return message.id === undefined ? undefined : storable(`id:${plain(message.source ?? '')}/${message.id}`);
 }
+
+/** Foreign producers may call a message anything. What no index takes, or no text of a database, is known by its hash. */
+function storable(identity: string): string {
+  if (identity.length <= MAX_IDENTITY && !identity.includes('\0') && identity.isWellFormed()) return identity;
+  return `sha256:${createHash('sha256').update(identity).digest('hex')}`;
+}
+/** Longer than any that holdfast itself makes: a source in escapes, and an id. */
+const MAX_IDENTITY = 600;
 
 /** Without a slash, so that source "a/b" with id "c" is not source "a" with id "b/c": an inbox would drop the second. */
 const plain = (source: string): string => source.replaceAll('%', '%25').replaceAll('/', '%2F');
@@ -42,11 +51,18 @@ function invalid(field: string, problem: string): never {
   throw new HoldfastError('invalid-message', `The message's ${field} ${problem}`, { details: { field } });
 }
 
-/** Refuses an id, dedupe key or source that some broker or database could not carry as it is. */
+/** Whether every broker and database carries it as it is, as an id or source: AMQP's short strings hold 255 bytes. */
+export function isName(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length === 0 || value.length > 128) return false;
+  return Buffer.byteLength(value) <= 255 && isPrintable(value);
+}
+
+/** Refuses an id or dedupe key that some broker or database could not carry. */
 export function checkId(field: string, value: unknown): void {
   if (typeof value !== 'string') invalid(field, `must be a string, received ${typeof value}`);
-  if (value.length === 0 || value.length > 128 || CONTROL.test(value) || !value.isWellFormed()) {
-    invalid(field, `must be 1 to 128 printable characters, received ${value.length}`);
+  const { length } = value;
+  if (!isName(value)) {
+    invalid(field, `must be 1 to 128 printable characters of at most 255 bytes, received ${length} characters`);
   }
 }
 
@@ -58,9 +74,8 @@ export function checkKey(value: unknown): void {
 
 /** Copies the headers, so that later changes by the caller have no effect. */
 export function checkHeaders(headers: unknown): Headers {
-  if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
-    invalid('headers', 'must be an object of strings');
-  const entries = Object.entries(headers);
+  if (!isPlain(headers)) invalid('headers', 'must be a plain object of strings');
+  const entries = entriesOf(headers);
   if (entries.length > MAX_HEADERS) invalid('headers', `must be at most ${MAX_HEADERS}, received ${entries.length}`);
   const copy: Record<string, string> = Object.create(null) as Record<string, string>;
   let bytes = 0;
@@ -79,6 +94,22 @@ export function checkHeaders(headers: unknown): Headers {
   if (bytes > MAX_HEADER_BYTES)
     invalid('headers', `must be at most ${MAX_HEADER_BYTES} bytes in all, received ${bytes}`);
   return copy;
+}
+
+/** A Map, or the Headers of fetch, would seem to be empty. */
+function isPlain(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+function entriesOf(headers: object): readonly [string, unknown][] {
+  try {
+    return Object.entries(headers);
+  } catch (error) {
+    if (isHoldfastError(error)) throw error;
+    invalid('headers', `cannot be read: ${textOf(error)}`);
+  }
 }
 
 export const noHeaders: Headers = Object.freeze(Object.create(null) as Record<string, string>);

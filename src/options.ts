@@ -1,24 +1,78 @@
 /** Checks of what users pass in: unknown names with a hint, types and ranges with what was received. */
 
-export type Check = (value: unknown) => string | undefined;
+import { redact } from './errors.ts';
+import { printable } from './printable.ts';
 
-/** Throws a TypeError that lists every wrong option at once, with the nearest valid name for a misspelt one. */
-export function checkOptions(what: string, options: unknown, checks: Readonly<Record<string, Check>>): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new TypeError(`${what} must be an object, received ${describe(options)}`);
+/** What is wrong with a value, as the rest of a sentence. */
+export type Check = (value: unknown) => string | undefined;
+/** By name of the option. Options that are objects of options have checks of their own. */
+export interface Checks {
+  readonly [name: string]: Check | Checks;
+}
+
+/** Wrong options: each problem, with the option's path. */
+export class OptionsError extends TypeError {
+  readonly code = 'invalid-option';
+  readonly problems: readonly string[];
+  constructor(what: string, problems: readonly string[]) {
+    super(`${what}: ${problems.join('; ')}`);
+    this.problems = problems;
   }
+}
+
+/**
+ * Throws a TypeError that lists every wrong option at once, with the nearest valid name for a misspelt one. `required`
+ * names the options that may not be left out, with an example.
+ */
+export function checkOptions(
+  what: string,
+  options: unknown,
+  checks: Checks,
+  required: Readonly<Record<string, string>> = {},
+): void {
+  const problems = problemsOf(what, options, checks, required);
+  if (problems.length > 0) throw new OptionsError(what, problems);
+}
+
+/** The same as a list, to be put together with others'. `path` is what stands before the options' names. */
+export function problemsOf(
+  what: string,
+  options: unknown,
+  checks: Checks,
+  required: Readonly<Record<string, string>> = {},
+  path = '',
+): readonly string[] {
+  if (!isObject(options)) throw new OptionsError(what, [`must be an object, received ${describe(options)}`]);
   const problems: string[] = [];
-  for (const [name, value] of Object.entries(options)) {
-    const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
-    if (check === undefined) {
-      const near = nearest(name, Object.keys(checks));
-      problems.push(`"${name}" is not an option${near === undefined ? '' : `; did you mean "${near}"?`}`);
-    } else if (value !== undefined) {
-      const problem = check(value);
-      if (problem !== undefined) problems.push(`"${name}" ${problem}, received ${describe(value)}`);
-    }
+  for (const name in required) {
+    if (options[name] === undefined) problems.push(`"${name}" is missing, for example ${required[name]}`);
   }
-  if (problems.length > 0) throw new TypeError(`${what}: ${problems.join('; ')}`);
+  addWrong(problems, options, checks, path);
+  return problems;
+}
+
+/** Publishing comes here with every message that has options. */
+function addWrong(problems: string[], options: Readonly<Record<string, unknown>>, checks: Checks, path: string): void {
+  for (const name of Object.keys(options)) {
+    const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
+    const value = options[name];
+    if (check === undefined) problems.push(unknownOption(name, checks, path));
+    else if (value === undefined) continue;
+    else if (typeof check === 'function') {
+      const problem = check(value);
+      if (problem !== undefined) problems.push(`"${path}${name}" ${problem}, received ${describe(value)}`);
+    } else if (isObject(value)) addWrong(problems, value, check, `${path}${name}.`);
+    else problems.push(`"${path}${name}" must be an object, received ${describe(value)}`);
+  }
+}
+
+function unknownOption(name: string, checks: Checks, path: string): string {
+  const near = nearest(name, Object.keys(checks));
+  return `"${path}${printable(name, 64)}" is not an option${near === undefined ? '' : `; did you mean "${path}${near}"?`}`;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Longest wait that Node's timers keep; above it they fire at once. */
@@ -46,25 +100,37 @@ export const object: Check = (value) => (typeof value === 'object' && value !== 
 export const signal: Check = (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal');
 export const positive: Check = (value) =>
   typeof value === 'number' && value > 0 && Number.isFinite(value) ? undefined : 'must be a number above 0';
+/** Slower is a pause, and faster than this is no limit. */
+export const perSecond: Check = (value) =>
+  typeof value === 'number' && value >= 0.001 && value <= 1_000_000
+    ? undefined
+    : 'must be a number from 0.001 to 1,000,000';
 export const oneOf =
   (...names: readonly string[]): Check =>
   (value) =>
     names.includes(value as string) ? undefined : `must be one of ${names.map((name) => `'${name}'`).join(', ')}`;
 export const anything: Check = () => undefined;
 
-/** A value in a few words, never its contents where those may be secret. */
+/** A value in a few words: no long text, no object's contents, no password of a URL. */
 export function describe(value: unknown): string {
   if (value === null) return 'null';
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   if (typeof value === 'string')
-    return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
+    return value.length > 60 ? `a string of ${value.length} characters` : `"${printable(redact(value), 80)}"`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`;
+  if (typeof value === 'object') return `an object (${classOf(value)})`;
   return value === undefined ? 'undefined' : `a ${typeof value}`;
+}
+
+function classOf(object: object): string {
+  const prototype = Object.getPrototypeOf(object) as { readonly constructor?: unknown } | null;
+  const made = prototype?.constructor;
+  return typeof made === 'function' ? printable(made.name, 64) : 'no prototype';
 }
 
 /** The candidate within two edits (or a third of the length), if any. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
+  if (name.length > 64) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

@@ -1,38 +1,43 @@
 /** What a topic's definition means for the broker: names, groups, lanes, partitions. */
 
-import { checkOptions, oneOf } from './options.ts';
+import { describe, OptionsError } from './options.ts';
 import type { Capabilities, OutboxShape, Topology } from './port.ts';
 import type { GroupOptions, Topic, TopicOptions } from './topic.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const RESERVED = /^(amq\.|__|holdfast[.-]?)/;
 
-export function checkName(what: string, name: unknown, longest: number): void {
-  if (
-    typeof name !== 'string' ||
-    !NAME.test(name) ||
-    name.length > longest ||
-    name.includes('--') ||
-    name.includes('..') ||
-    RESERVED.test(name)
-  ) {
-    throw new TypeError(
-      `${what} must be 1 to ${longest} characters of A-Z a-z 0-9 . _ -, begin with a letter or digit, hold no "--" or "..", ` +
-        `and not begin with "amq." or "holdfast"; received ${typeof name === 'string' ? JSON.stringify(name.slice(0, 60)) : typeof name}`,
-    );
-  }
+/** What is wrong with the name of a topic or group; undefined if every broker can carry it, injectively. */
+export function wrongName(what: string, name: unknown, longest: number): string | undefined {
+  const fine =
+    typeof name === 'string' &&
+    name.length <= longest &&
+    NAME.test(name) &&
+    !name.includes('--') &&
+    !name.includes('..') &&
+    !RESERVED.test(name);
+  if (fine) return undefined;
+  return (
+    `${what} must be 1 to ${longest} characters of A-Z a-z 0-9 . _ -, begin with a letter or digit, hold no "--" or "..", ` +
+    `and not begin with "amq." or "holdfast"; received ${describe(name)}`
+  );
 }
-export const checkGroupName = (name: unknown): void => checkName('A group name', name, 64);
+export const wrongGroup = (name: unknown): string | undefined => wrongName('A group name', name, 64);
+
+export function checkGroupName(name: unknown): void {
+  const problem = wrongGroup(name);
+  if (problem !== undefined) throw new OptionsError('consume', [problem]);
+}
 
 export function groupsOf(
   options: Pick<TopicOptions<unknown>, 'groups'>,
 ): readonly { readonly name: string; readonly ordered: boolean }[] {
   const groups = options.groups ?? [];
   if (Array.isArray(groups)) return (groups as readonly string[]).map((name) => ({ name, ordered: false }));
-  return Object.entries(groups as Readonly<Record<string, GroupOptions>>).map(([name, group]) => {
-    checkOptions(`group "${name}"`, group, { order: oneOf('none', 'key') });
-    return { name, ordered: group.order === 'key' };
-  });
+  return Object.entries(groups as Readonly<Record<string, GroupOptions>>).map(([name, group]) => ({
+    name,
+    ordered: group.order === 'key',
+  }));
 }
 
 export const hasLanes = (options: Pick<TopicOptions<unknown>, 'priority'>): boolean => options.priority !== undefined;

@@ -1,9 +1,11 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Codec } from './codec.ts';
-import { type Check, checkOptions, count, func, object, oneOf } from './options.ts';
+import { isName } from './message.ts';
+import { type Check, type Checks, count, describe, func, OptionsError, oneOf, problemsOf } from './options.ts';
 import { toEntry } from './outbox/entry.ts';
 import type { EntrySource, Priority } from './port.ts';
-import { checkName, groupsOf } from './shape.ts';
+import { printable } from './printable.ts';
+import { groupsOf, wrongGroup, wrongName } from './shape.ts';
 
 export interface GroupOptions {
   /** `'key'`: messages of one key are handled one after the other, in the order they were accepted (G5). @default 'none' */
@@ -25,7 +27,10 @@ export interface TopicOptions<Input, Output = Input> {
   readonly partitions?: number;
   /** Consumer groups, declared by publishers too, so that a message waits for a group whose consumers start later. A list of names means none ordered. */
   readonly groups?: readonly string[] | Readonly<Record<string, GroupOptions>>;
-  /** Largest encoded payload. @default what the adapter takes, at most 1 MiB */
+  /**
+   * Largest encoded payload: what is above it is refused when published, and dead-lettered unparsed
+   * (`message-too-large`) when it comes from elsewhere. @default what the adapter takes, at most 1 MiB
+   */
   readonly maxBytes?: number;
   /** @default 'dead-letter' */
   readonly onExpired?: 'dead-letter' | 'drop';
@@ -40,17 +45,53 @@ export interface Topic<Input = unknown, Output = Input> extends EntrySource<Inpu
 }
 
 const groupsOption: Check = (value) =>
-  typeof value === 'object' && value !== null
+  Array.isArray(value) || isPlainObject(value)
     ? undefined
     : "must be a list of names or an object like { billing: {}, board: { order: 'key' } }";
+const GROUP: Checks = { order: oneOf('none', 'key') };
+
+function wrongGroups(groups: unknown): readonly (string | undefined)[] {
+  if (Array.isArray(groups)) {
+    return [
+      ...groups.map((name) => wrongGroup(name)),
+      new Set(groups).size === groups.length ? undefined : '"groups" must name each group once',
+    ];
+  }
+  if (!isPlainObject(groups)) return [];
+  return Object.entries(groups).flatMap(([name, group]) => [
+    wrongGroup(name),
+    ...(isPlainObject(group)
+      ? problemsOf('defineTopic', group, GROUP, {}, `groups.${printable(name, 64)}.`)
+      : [`"groups.${printable(name, 64)}" must be an object, received ${describe(group)}`]),
+  ]);
+}
+
+/** A Map or a Set would seem to hold no group. */
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
 const priorityOption: Check = (value) =>
   typeof value === 'function'
     ? undefined
     : oneOf('high', 'normal', 'low')(value) && "must be 'high', 'normal', 'low' or a function that returns one";
+/** A function with properties is one, too. */
+const schemaOption: Check = (value) =>
+  typeof (value as Partial<StandardSchemaV1> | null)?.['~standard']?.validate === 'function'
+    ? undefined
+    : 'must be a Standard Schema, as zod, valibot and arktype make them';
+const codecOption: Check = (value) => {
+  const { contentType, encode, decode } = (value ?? {}) as Partial<Codec>;
+  return typeof encode === 'function' && typeof decode === 'function' && isName(contentType)
+    ? undefined
+    : 'must be an object of contentType, encode and decode';
+};
 
 const CHECKS: Readonly<Record<keyof TopicOptions<unknown>, Check>> = {
-  schema: object,
-  codec: object,
+  schema: schemaOption,
+  codec: codecOption,
   key: func,
   dedupeKey: func,
   priority: priorityOption,
@@ -75,15 +116,17 @@ export function defineTopic<S extends StandardSchemaV1>(
 ): Topic<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>;
 export function defineTopic<T = unknown>(name: string, options?: TopicOptions<T>): Topic<T>;
 export function defineTopic(name: string, options: TopicOptions<unknown> = {}): Topic {
-  checkName('A topic name', name, 200);
-  checkOptions(`defineTopic("${name}")`, options, CHECKS);
-  for (const group of groupsOf(options)) {
-    checkName('A group name', group.name, 64);
-    if (group.ordered && options.key === undefined) {
-      throw new TypeError(
-        `defineTopic("${name}"): group "${group.name}" has order 'key', so the topic needs a key function`,
-      );
-    }
+  const what = typeof name === 'string' ? `defineTopic("${printable(name, 64)}")` : 'defineTopic';
+  const problems = [
+    wrongName('A topic name', name, 200),
+    ...problemsOf(what, options, CHECKS),
+    ...wrongGroups(options.groups),
+  ];
+  const found = problems.filter((problem) => problem !== undefined);
+  if (found.length > 0) throw new OptionsError(what, found);
+  const ordered = groupsOf(options).find((group) => group.ordered);
+  if (ordered !== undefined && options.key === undefined) {
+    throw new OptionsError(what, [`group "${ordered.name}" has order 'key', so the topic needs a key function`]);
   }
   const topic: Topic = Object.freeze({
     name,

@@ -1,6 +1,6 @@
 /** A consumer's circuit breaker: while handlers keep failing it holds the consumer, and what fails then costs no attempt (G10). */
 
-import { type Check, checkOptions, count, func, positiveMs } from '../options.ts';
+import { type Check, count, func, positiveMs } from '../options.ts';
 import type { Work } from './work.ts';
 
 export interface ConsumerBreakerOptions {
@@ -50,7 +50,7 @@ export interface ConsumerBreaker {
   close(): void;
 }
 
-const CHECKS: Readonly<Record<keyof ConsumerBreakerOptions, Check>> = {
+export const consumerBreakerChecks: Readonly<Record<keyof ConsumerBreakerOptions, Check>> = {
   failures: count(1),
   errorPercent: count(1, 100),
   minCalls: count(1),
@@ -58,9 +58,6 @@ const CHECKS: Readonly<Record<keyof ConsumerBreakerOptions, Check>> = {
   resetMs: positiveMs,
   counts: func,
 };
-export function checkConsumerBreaker(options: ConsumerBreakerOptions): void {
-  checkOptions('consume.breaker', options, CHECKS);
-}
 
 export function consumerBreaker(
   options: ConsumerBreakerOptions,

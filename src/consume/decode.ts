@@ -3,7 +3,7 @@ import { type Codec, jsonCodec } from '../codec.ts';
 import { HoldfastError, messageOf } from '../errors.ts';
 import { type Message, noHeaders } from '../message.ts';
 import type { Delivery, Incoming } from '../port.ts';
-import { BYTES } from '../publish/encode.ts';
+import { BYTES, DEFAULT_MAX_BYTES } from '../publish/encode.ts';
 import { issuesText } from '../publish/validate.ts';
 import type { Topic } from '../topic.ts';
 
@@ -12,6 +12,7 @@ export function decode(topic: Topic, delivery: { readonly message: Pick<Incoming
   const { body, contentType } = delivery.message;
   const codec = topic.options.codec;
   if (codec === undefined && contentType === BYTES) return check(topic, new Uint8Array(body));
+  assertParsable(topic, body);
   let payload: unknown;
   try {
     payload = (codec ?? jsonCodec).decode(body);
@@ -19,6 +20,17 @@ export function decode(topic: Topic, delivery: { readonly message: Pick<Incoming
     throw undecodable(codec ?? jsonCodec, topic, error);
   }
   return check(topic, payload);
+}
+
+/** What would be parsed has a limit on its way in, too: parsing holds up the event loop. Bytes are handed over as they are. */
+function assertParsable({ name, options }: Topic, { byteLength: bytes }: Uint8Array): void {
+  const { maxBytes = DEFAULT_MAX_BYTES } = options;
+  if (bytes <= maxBytes) return;
+  throw new HoldfastError(
+    'message-too-large',
+    `A message of topic "${name}" has ${bytes} bytes, more than its limit of ${maxBytes}: raise maxBytes in defineTopic, then replay it`,
+    { details: { topic: name, bytes, maxBytes } },
+  );
 }
 
 function undecodable(codec: Codec, topic: Topic, error: unknown): HoldfastError {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { messageOf, redact } from '../errors.ts';
 import type { Delivery, Headers, Incoming } from '../port.ts';
+import { printable } from '../printable.ts';
 
 /** How often the message was handled so far, and since when it fails. */
 export interface Progress {
@@ -59,12 +60,12 @@ export interface Failure extends Omit<Progress, 'delivery'> {
   readonly group: string;
 }
 
-const ERROR_BYTES = 2_048;
+const ERROR_BYTES = 4_096;
 
-/** Marks of a dead letter. The error's text is cut, and URLs lose their passwords; the payload is never repeated. */
+/** Marks of a dead letter. Texts are cut, on one line and without passwords; the payload is never repeated. */
 export function deadMarks(failure: Failure, delivery: Delivery, now: number): Headers {
   const marks: Record<string, string> = {
-    reason: cut(plain(redact(failure.reason)), 256),
+    reason: printable(redact(failure.reason), 256),
     attempts: String(failure.attempts),
     'first-failed': String(failure.firstFailedAt ?? now),
     'dead-at': String(now),
@@ -74,33 +75,39 @@ export function deadMarks(failure: Failure, delivery: Delivery, now: number): He
     ...replayMark(delivery.message.marks),
   };
   if (failure.error !== undefined) {
-    marks.error = cut(plain(redact(errorText(failure.error))), ERROR_BYTES);
+    marks.error = printable(redact(errorText(failure.error)), ERROR_BYTES);
     marks.fingerprint = fingerprint(failure.error);
   }
   return marks;
 }
 
 function errorText(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${messageOf(error)}` : messageOf(error);
+  const name = nameOf(error);
+  return name === undefined ? messageOf(error) : `${name}: ${messageOf(error)}`;
+}
+
+/** An error's class; undefined for what is none. Like all that handlers throw, its properties may throw themselves. */
+function nameOf(error: unknown): string | undefined {
+  try {
+    return error instanceof Error ? String(error.name) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function frameOf(error: unknown): string {
+  try {
+    // Not \s: a text of many lines would be searched once for each of them.
+    return error instanceof Error ? (/^[ \t]{1,16}at .*$/m.exec(String(error.stack))?.[0].trim() ?? '') : '';
+  } catch {
+    return '';
+  }
 }
 
 /** Same error class thrown from the same line ⇒ same fingerprint: dead letters are grouped by it. */
 function fingerprint(error: unknown): string {
-  const frame = error instanceof Error ? /^\s+at .*$/m.exec(error.stack ?? '')?.[0].trim() : undefined;
-  const name = error instanceof Error ? error.name : typeof error;
   return createHash('sha256')
-    .update(`${name}\n${frame ?? ''}`)
+    .update(`${nameOf(error) ?? typeof error}\n${frameOf(error)}`)
     .digest('hex')
     .slice(0, 16);
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: brokers and terminals must not see them
-const plain = (text: string): string => text.toWellFormed().replace(/[\u0000-\u001f\u007f]+/g, ' ');
-
-function cut(text: string, bytes: number): string {
-  if (Buffer.byteLength(text) <= bytes) return text;
-  return `${Buffer.from(text)
-    .subarray(0, bytes - 4)
-    .toString('utf8')
-    .replace(/\uFFFD$/, '')}…`;
 }

@@ -1,19 +1,20 @@
 import type { Message } from '../message.ts';
 import {
   type Check,
+  type Checks,
   checkOptions,
   count,
   durationMs,
   func,
-  object,
   oneOf,
+  perSecond,
   positive,
   positiveMs,
   text,
 } from '../options.ts';
-import { type RetryOptions, type RetryPlan, retryPlan } from '../policy/delays.ts';
+import { type RetryOptions, type RetryPlan, retryChecks, retryPlan } from '../policy/delays.ts';
 import type { DedupeStore, Inbox } from '../port.ts';
-import { type ConsumerBreakerOptions, checkConsumerBreaker } from './breaker.ts';
+import { type ConsumerBreakerOptions, consumerBreakerChecks } from './breaker.ts';
 import { DEFAULT_WEIGHTS, type LaneWeights } from './lanes.ts';
 
 export type Classified = 'retry' | 'dead-letter';
@@ -82,33 +83,26 @@ const isDedupe: Check = (value) =>
 const isInbox: Check = (value) =>
   typeof (value as Inbox<unknown> | null)?.run === 'function' ? undefined : 'must be the inbox of a store';
 
-const CHECKS: Readonly<Record<keyof ConsumeOptions, Check>> = {
+const CHECKS: Readonly<Record<keyof ConsumeOptions, Check | Checks>> = {
   group: text,
   order: oneOf('none', 'key'),
   concurrency: count(1, 10_000),
   prefetch: count(1, 10_000),
   heldMax: count(1, 10_000),
-  retry: object,
+  retry: retryChecks,
   timeoutMs: positiveMs,
   inbox: isInbox,
   dedupe: isDedupe,
-  breaker: object,
+  breaker: consumerBreakerChecks,
   classify: func,
   from: isFrom,
-  laneWeights: object,
-  ratePerSecond: positive,
+  laneWeights: { high: positive, normal: positive, low: positive },
+  ratePerSecond: perSecond,
   leaseMs: (value) => positiveMs(value) ?? ((value as number) < 300 ? 'must be at least 300' : undefined),
 };
 
-export function consumePlan(
-  options: ConsumeOptions<unknown>,
-  extra: Readonly<Record<string, Check>> = {},
-): ConsumePlan {
-  checkOptions('consume', options, { ...CHECKS, ...extra });
-  if (options.group === undefined) throw new TypeError('consume: "group" is missing');
-  if (options.laneWeights !== undefined)
-    checkOptions('laneWeights', options.laneWeights, { high: positive, normal: positive, low: positive });
-  if (options.breaker !== undefined) checkConsumerBreaker(options.breaker);
+export function consumePlan(options: ConsumeOptions<unknown>, extra: Checks = {}): ConsumePlan {
+  checkOptions('consume', options, { ...CHECKS, ...extra }, { group: "group: 'billing'" });
   const { from = 'earliest' } = options;
   return {
     group: options.group,
@@ -135,6 +129,5 @@ export interface BatchOptions {
   readonly waitMs?: number;
 }
 export function checkBatchOptions(batch: unknown): asserts batch is BatchOptions {
-  checkOptions('batch', batch, { size: count(1, 10_000), waitMs: durationMs });
-  if ((batch as Partial<BatchOptions>).size === undefined) throw new TypeError('batch: "size" is missing');
+  checkOptions('batch', batch, { size: count(1, 10_000), waitMs: durationMs }, { size: 'batch: { size: 100 }' });
 }

@@ -1,5 +1,5 @@
 import CircuitBreaker from 'opossum';
-import { checkOptions, count, positiveMs } from '../options.ts';
+import { type Check, count, positiveMs } from '../options.ts';
 
 export interface BreakerOptions {
   /** Opens when at least this share of calls failed, in percent. @default 50 */
@@ -24,14 +24,12 @@ export class BreakerOpen extends Error {
   override readonly name: string = 'BreakerOpen';
 }
 
-export function checkBreakerOptions(options: BreakerOptions): void {
-  checkOptions('breaker', options, {
-    errorPercent: count(1, 100),
-    minCalls: count(1),
-    windowMs: positiveMs,
-    resetMs: positiveMs,
-  });
-}
+export const breakerChecks: Readonly<Record<keyof BreakerOptions, Check>> = {
+  errorPercent: count(1, 100),
+  minCalls: count(1),
+  windowMs: positiveMs,
+  resetMs: positiveMs,
+};
 
 /**
  * opossum without its own timeout and fallback (S8): only failures for which `counts` says so open it; a half-open

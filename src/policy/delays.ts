@@ -1,6 +1,6 @@
 /** When to try again: pure values, no clock. */
 
-import { type Check, checkOptions, count, durationMs, positive, positiveMs } from '../options.ts';
+import { type Check, type Checks, checkOptions, count, durationMs, positive, positiveMs } from '../options.ts';
 
 export interface RetryDelays {
   /** How many delayed retries there are. */
@@ -74,19 +74,13 @@ const isDelays: Check = (value) => {
     : 'must be an array of milliseconds, fixed(…) or exponential(…)';
 };
 
+export const retryChecks: Checks = {
+  immediate: { retries: count(0, 1000), firstMs: durationMs, factor: positive, maxMs: durationMs },
+  delays: isDelays,
+};
+
+/** Of options that were checked. */
 export function retryPlan(options: RetryOptions = {}): RetryPlan {
-  checkOptions('retry', options, {
-    immediate: (value) => (typeof value === 'object' && value !== null ? undefined : 'must be an object'),
-    delays: isDelays,
-  });
-  if (options.immediate !== undefined) {
-    checkOptions('retry.immediate', options.immediate, {
-      retries: count(0, 1000),
-      firstMs: durationMs,
-      factor: positive,
-      maxMs: durationMs,
-    });
-  }
   const delays = options.delays ?? [5_000, 60_000, 600_000];
   const list: RetryDelays =
     'delayMs' in delays ? delays : { times: delays.length, delayMs: (retry) => delays[retry - 1] ?? 0 };

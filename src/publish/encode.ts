@@ -1,5 +1,5 @@
 import { type Codec, jsonCodec } from '../codec.ts';
-import { HoldfastError, isHoldfastError, messageOf } from '../errors.ts';
+import { HoldfastError, isHoldfastError, textOf } from '../errors.ts';
 
 export interface Encoded {
   readonly body: Uint8Array;
@@ -12,7 +12,8 @@ export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
 export function encode(topic: string, codec: Codec | undefined, payload: unknown, maxBytes: number): Encoded {
   const encoded =
     codec === undefined && payload instanceof Uint8Array
-      ? { body: payload.slice(), contentType: BYTES }
+      ? // Not slice(): a Buffer's is a view of the same bytes.
+        { body: new Uint8Array(payload), contentType: BYTES }
       : byCodec(topic, codec ?? jsonCodec, payload);
   if (encoded.body.byteLength > maxBytes) {
     throw new HoldfastError(
@@ -26,14 +27,22 @@ export function encode(topic: string, codec: Codec | undefined, payload: unknown
 }
 
 function byCodec(topic: string, codec: Codec, payload: unknown): Encoded {
+  let body: unknown;
   try {
-    return { body: codec.encode(payload), contentType: codec.contentType };
+    body = codec.encode(payload);
   } catch (error) {
     if (isHoldfastError(error)) throw error;
     throw new HoldfastError(
       'not-encodable',
-      `The payload for topic "${topic}" cannot be encoded as ${codec.contentType}: ${messageOf(error)}`,
+      `The payload for topic "${topic}" cannot be encoded as ${codec.contentType}: ${textOf(error)}`,
       { cause: error },
     );
   }
+  if (!(body instanceof Uint8Array)) {
+    throw new HoldfastError(
+      'not-encodable',
+      `The codec of topic "${topic}" must encode to a Uint8Array, received ${body === null ? 'null' : typeof body}`,
+    );
+  }
+  return { body, contentType: codec.contentType };
 }

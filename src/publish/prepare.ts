@@ -1,6 +1,6 @@
 /** From payload and options to a message in wire form: everything that is checked before anything is sent or stored. */
 
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, isHoldfastError, textOf } from '../errors.ts';
 import { checkHeaders, checkId, checkKey, newId, noHeaders } from '../message.ts';
 import { anything, type Check, checkOptions, durationMs, oneOf, positiveMs } from '../options.ts';
 import type { Headers, OutboxAddOptions, Priority } from '../port.ts';
@@ -57,9 +57,9 @@ export function prepare(
 
 function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, maxBytes: number): Prepared {
   const { body, contentType } = encode(topic.name, topic.options.codec, payload, topic.options.maxBytes ?? maxBytes);
-  const key = options.key === undefined ? topic.options.key?.(payload) : options.key;
+  const key = options.key === undefined ? ask(topic, 'key', payload) : options.key;
   if (key !== undefined) checkKey(key);
-  const dedupeKey = options.dedupeKey === undefined ? topic.options.dedupeKey?.(payload) : options.dedupeKey;
+  const dedupeKey = options.dedupeKey === undefined ? ask(topic, 'dedupeKey', payload) : options.dedupeKey;
   if (dedupeKey !== undefined) checkId('dedupeKey', dedupeKey);
   if (options.id !== undefined) checkId('id', options.id);
   const ordered = isOrdered(topic);
@@ -94,6 +94,26 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
   };
 }
 
+/** What a function of the topic's says of a payload. One that throws has refused the message. */
+function ask<N extends 'key' | 'dedupeKey' | 'priority'>(topic: Topic, name: N, payload: unknown): Asked<N> {
+  const declared = topic.options[name];
+  if (typeof declared !== 'function') return undefined as Asked<N>;
+  try {
+    return (declared as (payload: unknown) => Asked<N>)(payload);
+  } catch (error) {
+    if (isHoldfastError(error)) throw error;
+    throw new HoldfastError(
+      'invalid-message',
+      `The ${name} function of topic "${topic.name}" threw: ${textOf(error)}`,
+      {
+        cause: error,
+        details: { field: name },
+      },
+    );
+  }
+}
+type Asked<N> = N extends 'priority' ? Priority : string | undefined;
+
 function laneOf(topic: Topic, payload: unknown, asked: Priority | undefined): Priority {
   if (!hasLanes(topic.options)) {
     if (asked === undefined) return 'normal';
@@ -106,7 +126,7 @@ function laneOf(topic: Topic, payload: unknown, asked: Priority | undefined): Pr
     );
   }
   const declared = topic.options.priority;
-  const lane = asked ?? (typeof declared === 'function' ? declared(payload) : declared) ?? 'normal';
+  const lane = asked ?? (typeof declared === 'function' ? ask(topic, 'priority', payload) : declared) ?? 'normal';
   if (!LANES.includes(lane)) {
     throw new HoldfastError(
       'invalid-message',

@@ -1,15 +1,17 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, textOf } from '../errors.ts';
+import { printable } from '../printable.ts';
 
 /** Issues of a schema as one line: paths and messages, never the values. */
 export function issuesText(issues: readonly StandardSchemaV1.Issue[]): string {
-  return issues
+  const text = issues
     .slice(0, 5)
     .map((issue) => {
       const path = (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.');
       return path === '' ? issue.message : `${path}: ${issue.message}`;
     })
     .join('; ');
+  return printable(text, 2_048);
 }
 
 /**
@@ -22,10 +24,28 @@ export function validate(
   payload: unknown,
 ): undefined | Promise<undefined> {
   if (schema === undefined) return undefined;
-  const result = schema['~standard'].validate(payload);
-  if (result instanceof Promise) return result.then((settled) => assertValid(topic, settled));
-  return assertValid(topic, result);
+  let result: StandardSchemaV1.Result<unknown> | Promise<StandardSchemaV1.Result<unknown>>;
+  try {
+    result = schema['~standard'].validate(payload);
+  } catch (error) {
+    throw unchecked(topic, error);
+  }
+  if (!(result instanceof Promise)) return assertValid(topic, result);
+  return result.then(
+    (settled) => assertValid(topic, settled),
+    (error: unknown) => {
+      throw unchecked(topic, error);
+    },
+  );
 }
+
+/** The schema itself has failed: whether the payload matches is not known. */
+const unchecked = (topic: string, error: unknown): HoldfastError =>
+  new HoldfastError(
+    'schema-mismatch',
+    `The schema of topic "${topic}" threw instead of checking the payload: ${textOf(error)}`,
+    { cause: error, details: { topic } },
+  );
 
 function assertValid(topic: string, result: StandardSchemaV1.Result<unknown>): undefined {
   if (result.issues === undefined) return undefined;
