@@ -9,6 +9,7 @@ import { connect } from '../../src/connect.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { adapterFromUrl } from '../../src/schemes.ts';
 import { type Handling, handlingOf, type Order } from './ledger.ts';
+import { type Operation, operate } from './operate.ts';
 import {
   type ConsumeScript,
   type HandlerScript,
@@ -41,6 +42,7 @@ export type Command =
       readonly group: string;
       readonly ratePerSecond: number | undefined;
     }
+  | { readonly do: 'operate'; readonly topic: TopicScript; readonly group: string; readonly operation: Operation }
   | { readonly do: 'close' };
 
 export type Told =
@@ -99,6 +101,8 @@ async function obey(command: Command): Promise<void> {
         .deadLetters(scriptedTopic(command.topic), command.group)
         .replay(command.ratePerSecond === undefined ? {} : { ratePerSecond: command.ratePerSecond });
       return tell({ tell: 'replayed' });
+    case 'operate':
+      return operate(client.deadLetters(scriptedTopic(command.topic), command.group), command.operation);
     case 'close':
       await client.close();
       tell({ tell: 'closed' });

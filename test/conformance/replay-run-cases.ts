@@ -5,6 +5,7 @@ import type { Message } from '../../src/message.ts';
 import { bury } from './bury.ts';
 import { lettersOf } from './dead-letter-cases.ts';
 import { assertOnce, type Order } from './ledger.ts';
+import { operatorCrashCases } from './operator-crash-cases.ts';
 import type { Suite } from './options.ts';
 import { quick, scriptedTopic } from './script.ts';
 import { until } from './until.ts';
@@ -12,6 +13,7 @@ import { publishOrders } from './world.ts';
 
 /** Replays that are watched, gone on with, done by two at once, or edited. */
 export function replayRunCases(suite: Suite): void {
+  operatorCrashCases(suite);
   suite.case('a run that is gone on with replays no letter twice, also when all come back', async (world) => {
     const script = world.script();
     const topic = scriptedTopic(script);

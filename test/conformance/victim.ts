@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { connect } from '../../src/connect.ts';
 import type { Command, Told } from './child.ts';
 import { type Handling, handlingOf, type Ledger, ledger, nowMicros, type Order } from './ledger.ts';
+import { type Operation, operate } from './operate.ts';
 import type { BrokerSuiteOptions } from './options.ts';
 import {
   type ConsumeScript,
@@ -36,6 +37,8 @@ export interface Victim {
   publish(topic: TopicScript, orders: readonly Order[], prefix: string, options?: PublishScript): void;
   /** Replays a group's dead letters and does not wait. */
   replay(topic: TopicScript, group: string, ratePerSecond?: number): void;
+  /** Does something with a group's dead letters, and does not wait. */
+  operate(topic: TopicScript, group: string, operation: Operation): void;
   /** Waits until it has died by itself. */
   died(): Promise<void>;
   /** SIGKILL; waits until it is gone. */
@@ -115,6 +118,7 @@ export async function childProcess(
     },
     publish: (topic, orders, prefix, options = {}) => send({ do: 'publish', topic, orders, prefix, options }),
     replay: (topic, group, ratePerSecond) => send({ do: 'replay', topic, group, ratePerSecond }),
+    operate: (topic, group, operation) => send({ do: 'operate', topic, group, operation }),
     died: () => until(`process ${name} has died`, isGone),
     async kill() {
       if (!isGone()) child.kill('SIGKILL');
@@ -184,6 +188,9 @@ async function inProcess(
         .deadLetters(scriptedTopic(topic), group)
         .replay(ratePerSecond === undefined ? {} : { ratePerSecond })
         .catch(() => undefined);
+    },
+    operate(topic, group, operation) {
+      void operate(client.deadLetters(scriptedTopic(topic), group), operation).catch(() => undefined);
     },
     died: () => until(`${name} has died`, () => dead),
     kill: async () => die(),
