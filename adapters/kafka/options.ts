@@ -71,28 +71,50 @@ const known = [
 
 /** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
 export function settingsOf(options: KafkaOptions): Settings {
-  checkKeys(options);
-  if (options.client !== undefined && options.client !== 'kafkajs') fail('client', "'kafkajs'", options.client);
-  const { wire = 'lean' } = options;
-  if (wire !== 'lean' && wire !== 'cloudevents') fail('wire', "'lean' or 'cloudevents'", wire);
-  const sessionTimeoutMs = whole('sessionTimeoutMs', options.sessionTimeoutMs, 1_000, 1_800_000) ?? 30_000;
-  const heartbeatIntervalMs =
-    whole('heartbeatIntervalMs', options.heartbeatIntervalMs, 100, sessionTimeoutMs - 1) ??
-    Math.min(3_000, Math.floor(sessionTimeoutMs / 3));
-  return {
-    brokers: brokersOf(options.brokers),
-    clientId: text('clientId', options.clientId),
-    ssl: sslOf(options.ssl),
-    sasl: saslOf(options.sasl),
-    replication: whole('replication', options.replication, 1, 32_767) ?? -1,
-    minInsync: whole('minInsync', options.minInsync, 1, 32_767),
-    connectTimeoutMs: whole('connectTimeoutMs', options.connectTimeoutMs, 1, 600_000) ?? 10_000,
-    requestTimeoutMs: whole('requestTimeoutMs', options.requestTimeoutMs, 1_000, 600_000) ?? 10_000,
-    sessionTimeoutMs,
-    heartbeatIntervalMs,
-    maxWaitMs: whole('maxWaitMs', options.maxWaitMs, 10, 5_000) ?? 250,
-    wire,
-  };
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new TypeError(`kafka options must be an object; received ${typeName(options)}`);
+  return gather((one) => {
+    const number = (key: keyof KafkaOptions, least: number, most: number): number | undefined =>
+      one(() => whole(key, options[key], least, most));
+    one(() => checkKeys(options));
+    if (options.client !== undefined && options.client !== 'kafkajs')
+      one(() => fail('client', "'kafkajs'", options.client));
+    const { wire = 'lean' } = options;
+    if (wire !== 'lean' && wire !== 'cloudevents') one(() => fail('wire', "'lean' or 'cloudevents'", wire));
+    const sessionTimeoutMs = number('sessionTimeoutMs', 1_000, 1_800_000) ?? 30_000;
+    const heartbeatIntervalMs =
+      number('heartbeatIntervalMs', 100, sessionTimeoutMs - 1) ?? Math.min(3_000, Math.floor(sessionTimeoutMs / 3));
+    return {
+      brokers: one(() => brokersOf(options.brokers)),
+      clientId: one(() => text('clientId', options.clientId)),
+      ssl: one(() => sslOf(options.ssl)),
+      sasl: one(() => saslOf(options.sasl)),
+      replication: number('replication', 1, 32_767) ?? -1,
+      minInsync: number('minInsync', 1, 32_767),
+      connectTimeoutMs: number('connectTimeoutMs', 1, 600_000) ?? 10_000,
+      requestTimeoutMs: number('requestTimeoutMs', 1_000, 600_000) ?? 10_000,
+      sessionTimeoutMs,
+      heartbeatIntervalMs,
+      maxWaitMs: number('maxWaitMs', 10, 5_000) ?? 250,
+      wire,
+    };
+  });
+}
+
+/** Has every option read, and throws one TypeError with all that is wrong. */
+function gather<T>(read: (one: <V>(reader: () => V) => V) => T): T {
+  const problems: string[] = [];
+  const result = read((reader) => {
+    try {
+      return reader();
+    } catch (error) {
+      problems.push(error instanceof TypeError ? error.message : String(error));
+      return undefined as never;
+    }
+  });
+  if (problems.length > 0)
+    throw Object.assign(new TypeError(problems.join('; ')), { code: 'invalid-option', problems });
+  return result;
 }
 
 function brokersOf(value: unknown): readonly string[] {
@@ -117,7 +139,7 @@ function brokersOf(value: unknown): readonly string[] {
 function sslOf(value: unknown): boolean | ConnectionOptions {
   if (value === undefined) return false;
   if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null || Array.isArray(value)))
-    return fail('ssl', 'true, false or TLS options', typeof value);
+    return fail('ssl', 'true, false or TLS options', value);
   return value;
 }
 
@@ -139,18 +161,29 @@ function whole(key: string, value: unknown, least: number, most: number): number
 }
 
 function fail(key: string, wanted: string, received: unknown): never {
-  const shown = typeof received === 'string' ? JSON.stringify(received) : String(received);
-  throw new TypeError(`kafka option \`${key}\` must be ${wanted}; received ${shown}`);
+  throw new TypeError(`kafka option \`${key}\` must be ${wanted}; received ${shownOf(received)}`);
 }
 
-function checkKeys(options: unknown): void {
-  if (typeof options !== 'object' || options === null)
-    throw new TypeError(`kafka options must be an object; received ${options === null ? 'null' : typeof options}`);
-  for (const key of Object.keys(options)) {
-    if ((known as readonly string[]).includes(key)) continue;
-    const nearest = known.toSorted((a, b) => distance(key, a) - distance(key, b))[0];
-    throw new TypeError(`kafka has no option \`${key}\`; did you mean \`${nearest}\`?`);
-  }
+/** Numbers and short words. Where a URL is given for something else, it may hold a password. */
+function shownOf(received: unknown): string {
+  if (typeof received === 'number' || typeof received === 'boolean') return String(received);
+  return typeof received === 'string' && /^[\w.:-]{0,40}$/.test(received)
+    ? JSON.stringify(received)
+    : typeName(received);
+}
+
+const typeName = (value: unknown): string =>
+  value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
+
+function checkKeys(options: object): void {
+  const problems = Object.keys(options)
+    .filter((key) => !(known as readonly string[]).includes(key))
+    .map((key) => {
+      const short = key.slice(0, 64);
+      const nearest = known.toSorted((a, b) => distance(short, a) - distance(short, b))[0];
+      return `kafka has no option ${shownOf(short).replaceAll('"', '`')}; did you mean \`${nearest}\`?`;
+    });
+  if (problems.length > 0) throw new TypeError(problems.join('; '));
 }
 
 /** Edits between two short words. */

@@ -1,4 +1,4 @@
-import { identifier, nearest, prefixed, refuse } from './options.ts';
+import { assertObject, throwAll, unknownIn, wrong, wrongPlace } from './options.ts';
 import type { PgPool } from './pool.ts';
 
 /** Options of {@link postgresDedupe}. */
@@ -18,29 +18,21 @@ export interface PostgresDedupeOptions {
 const known = ['pool', 'schema', 'prefix', 'windowMs', 'claimMs'];
 const MONTH_MS = 31 * 86_400_000;
 
-/** Checks and completes. Throws a `TypeError` that names the option. */
+/** Checks and completes. Throws a `TypeError` that names every wrong option. */
 export function checkDedupeOptions(options: PostgresDedupeOptions): Required<PostgresDedupeOptions> {
-  if (typeof options !== 'object' || options === null) throw wrong('needs an object of options', options);
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new TypeError(`postgresDedupe: unknown option "${key}"; ${nearest(key, known)}`);
-  }
+  const what = 'postgresDedupe';
+  assertObject(what, options);
   const { pool, schema = 'holdfast', prefix = '', windowMs = 600_000, claimMs = 60_000 } = options;
-  if (typeof pool?.query !== 'function' || typeof pool.connect !== 'function') {
-    throw wrong('option "pool" must be a Pool of package "pg" (with connect() and query())', pool);
-  }
-  if (typeof schema !== 'string' || !identifier.test(schema)) {
-    throw wrong('option "schema" must match [a-z_][a-z0-9_]{0,62}', schema);
-  }
-  if (typeof prefix !== 'string' || !prefixed.test(prefix)) {
-    throw wrong('option "prefix" must be empty or match [a-z_][a-z0-9_]{0,39}', prefix);
-  }
-  for (const [name, value] of Object.entries({ windowMs, claimMs })) {
-    if (!Number.isInteger(value) || value < 1 || value > MONTH_MS) {
-      throw wrong(`option "${name}" must be a whole number of milliseconds from 1 to ${MONTH_MS}`, value);
-    }
-  }
+  throwAll(what, [
+    ...unknownIn(options, known),
+    ...wrongPlace(options),
+    wrongMs('windowMs', windowMs),
+    wrongMs('claimMs', claimMs),
+  ]);
   return { pool, schema, prefix, windowMs, claimMs };
 }
 
-const wrong = (rule: string, received: unknown): TypeError =>
-  refuse(rule, typeof received === 'number' ? String(received) : received, 'postgresDedupe');
+function wrongMs(name: string, value: unknown): string | undefined {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MONTH_MS) return undefined;
+  return wrong(name, `be a whole number of milliseconds from 1 to ${MONTH_MS}`, value);
+}

@@ -25,39 +25,77 @@ const known = ['pool', 'source', 'schema', 'prefix', 'notify'];
 export const identifier: RegExp = /^[a-z_][a-z0-9_]{0,62}$/;
 export const prefixed: RegExp = /^([a-z_][a-z0-9_]{0,39})?$/;
 
+/** Checks and completes. Throws a `TypeError` that names every wrong option. */
 export function checkOptions(options: PostgresStoreOptions): CheckedOptions {
-  if (typeof options !== 'object' || options === null) throw refuse('needs an object of options', options);
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new TypeError(`postgresStore: unknown option "${key}"; ${nearest(key, known)}`);
-  }
+  const what = 'postgresStore';
+  assertObject(what, options);
   const { pool, source = 'default', schema = 'holdfast', prefix = '', notify = true } = options;
-  if (typeof pool?.connect !== 'function' || typeof pool.query !== 'function') {
-    throw refuse('option "pool" must be a Pool of package "pg" (with connect() and query())', pool);
-  }
-  if (typeof source !== 'string' || source === '' || source.includes('\0')) {
-    throw refuse('option "source" must be a non-empty string', source);
-  }
-  if (typeof schema !== 'string' || !identifier.test(schema)) {
-    throw refuse('option "schema" must match [a-z_][a-z0-9_]{0,62}', schema);
-  }
-  if (typeof prefix !== 'string' || !prefixed.test(prefix)) {
-    throw refuse('option "prefix" must be empty or match [a-z_][a-z0-9_]{0,39}', prefix);
-  }
-  if (typeof notify !== 'boolean') throw refuse('option "notify" must be true or false', notify);
+  throwAll(what, [
+    ...unknownIn(options, known),
+    ...wrongPlace(options),
+    isSource(source) ? undefined : wrong('source', 'be 1 to 128 printable characters', source),
+    typeof notify === 'boolean' ? undefined : wrong('notify', 'be true or false', notify),
+  ]);
   return { pool, source, schema, prefix, notify };
 }
 
-/** Names what was received by its type alone unless it is short text: a pool's settings hold a password. */
-export function refuse(rule: string, received: unknown, what = 'postgresStore'): TypeError {
-  const shown = typeof received === 'string' ? JSON.stringify(received.slice(0, 80)) : typeName(received);
-  return new TypeError(`${what}: ${rule}; received ${shown}`);
+/** What a client would take for its own source: the messages of the store are published under this one. */
+function isSource(value: unknown): value is string {
+  return typeof value === 'string' && /^[^\p{Cc}\p{Cs}]{1,128}$/u.test(value) && Buffer.byteLength(value) <= 255;
+}
+
+/** A pool, and names of tables that need nothing but quotes. */
+export function wrongPlace(options: {
+  readonly pool: unknown;
+  readonly schema?: unknown;
+  readonly prefix?: unknown;
+}): readonly (string | undefined)[] {
+  const { schema = 'holdfast', prefix = '' } = options;
+  const pool = options.pool as Partial<PgPool> | null | undefined;
+  return [
+    typeof pool?.connect === 'function' && typeof pool.query === 'function'
+      ? undefined
+      : wrong('pool', 'be a Pool of package "pg" (with connect() and query())', pool),
+    matches(identifier, schema) ? undefined : wrong('schema', 'match [a-z_][a-z0-9_]{0,62}', schema),
+    matches(prefixed, prefix) ? undefined : wrong('prefix', 'be empty or match [a-z_][a-z0-9_]{0,39}', prefix),
+  ];
+}
+
+const matches = (pattern: RegExp, value: unknown): boolean => typeof value === 'string' && pattern.test(value);
+
+export function assertObject(what: string, options: unknown): void {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return;
+  throw new TypeError(`${what}: needs an object of options; received ${shownOf(options)}`);
+}
+
+export function wrong(key: string, rule: string, received: unknown): string {
+  return `option "${key}" must ${rule}; received ${shownOf(received)}`;
+}
+
+export function unknownIn(options: object, names: readonly string[]): readonly string[] {
+  return Object.keys(options)
+    .filter((key) => !names.includes(key))
+    .map((key) => `unknown option ${shownOf(key)}; ${nearest(key.slice(0, 64), names)}`);
+}
+
+export function throwAll(what: string, problems: readonly (string | undefined)[]): void {
+  const found = problems.filter((problem) => problem !== undefined);
+  if (found.length === 0) return;
+  throw Object.assign(new TypeError(`${what}: ${found.join('; ')}`), { code: 'invalid-option', problems: found });
+}
+
+/** Numbers and short words. A pool's settings hold a password, as a connection string does. */
+function shownOf(received: unknown): string {
+  if (typeof received === 'number') return String(received);
+  if (typeof received === 'string' && /^[\w .";-]{0,80}$/.test(received)) return JSON.stringify(received);
+  return typeName(received);
 }
 
 function typeName(value: unknown): string {
   return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
 }
 
-export function nearest(key: string, known: readonly string[]): string {
+function nearest(key: string, known: readonly string[]): string {
   const [best] = known
     .map((name) => ({ name, distance: distance(key.toLowerCase(), name.toLowerCase()) }))
     .sort(byDistance);

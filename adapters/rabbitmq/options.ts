@@ -65,39 +65,62 @@ const KEYS = [
 export function readOptions(options: RabbitmqOptions): Settings {
   if (!isObject(options))
     throw new TypeError(`rabbitmq(options) needs an object with "url"; received ${show(options)}`);
-  for (const key of Object.keys(options)) {
-    if (!(KEYS as readonly string[]).includes(key)) {
-      throw new TypeError(`rabbitmq has no option "${key}"; did you mean "${nearest(key, KEYS)}"?`);
+  return gather((one) => {
+    for (const key of Object.keys(options)) one(() => checkKey(key));
+    for (const key of ['username', 'password', 'vhost'] as const) one(() => checkText(key, options[key]));
+    const { wire = 'lean', tls = {} } = options;
+    if (!isObject(tls)) one(() => refuse('tls', 'an object', tls));
+    if (wire !== 'lean' && wire !== 'cloudevents') one(() => refuse('wire', "'lean' or 'cloudevents'", wire));
+    const nodes = one(() => readNodes(options));
+    const number = (key: 'heartbeatSeconds' | 'connectTimeoutMs' | 'consumerTimeoutMs', usual: number, most: number) =>
+      one(() => readNumber(key, options[key] ?? usual, most));
+    return {
+      nodes,
+      vhost: nodes?.[0]?.vhost ?? '/',
+      heartbeatSeconds: number('heartbeatSeconds', 15, 3600),
+      connectTimeoutMs: number('connectTimeoutMs', 10_000, 600_000),
+      consumerTimeoutMs: number('consumerTimeoutMs', 1_800_000, Number.MAX_SAFE_INTEGER),
+      management: options.management === undefined ? undefined : one(() => readManagement(options.management)),
+      wire,
+      tls,
+    };
+  });
+}
+
+/** Has every option read, and throws one TypeError with all that is wrong. */
+function gather<T>(read: (one: <V>(reader: () => V) => V) => T): T {
+  const problems: string[] = [];
+  const result = read((reader) => {
+    try {
+      return reader();
+    } catch (error) {
+      problems.push(error instanceof TypeError ? error.message : String(error));
+      return undefined as never;
     }
-  }
+  });
+  if (problems.length > 0)
+    throw Object.assign(new TypeError(problems.join('; ')), { code: 'invalid-option', problems });
+  return result;
+}
+
+function refuse(key: string, wanted: string, received: unknown): never {
+  throw new TypeError(`rabbitmq option "${key}" must be ${wanted}; received ${show(received)}`);
+}
+
+function checkKey(key: string): void {
+  if ((KEYS as readonly string[]).includes(key)) return;
+  const shown = /^[\w.-]{0,64}$/.test(key) ? `"${key}"` : `of ${key.length} characters`;
+  throw new TypeError(`rabbitmq has no option ${shown}; did you mean "${nearest(key.slice(0, 64), KEYS)}"?`);
+}
+
+function checkText(key: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'string') refuse(key, 'a string', value);
+}
+
+function readNodes(options: RabbitmqOptions): readonly Node[] {
   const urls = typeof options.url === 'string' ? [options.url] : options.url;
-  if (!Array.isArray(urls) || urls.length === 0) {
-    throw new TypeError(`rabbitmq option "url" must be a URL or a list of URLs; received ${show(options.url)}`);
-  }
-  for (const key of ['username', 'password', 'vhost'] as const) {
-    const value: unknown = options[key];
-    if (value !== undefined && typeof value !== 'string') {
-      throw new TypeError(`rabbitmq option "${key}" must be a string; received ${typeof value}`);
-    }
-  }
-  if (options.tls !== undefined && !isObject(options.tls)) {
-    throw new TypeError(`rabbitmq option "tls" must be an object; received ${show(options.tls)}`);
-  }
-  const { wire = 'lean' } = options;
-  if (wire !== 'lean' && wire !== 'cloudevents') {
-    throw new TypeError(`rabbitmq option "wire" must be 'lean' or 'cloudevents'; received ${show(wire)}`);
-  }
-  const nodes = urls.map((url: unknown) => readNode(url, options));
-  return {
-    nodes,
-    vhost: nodes[0]!.vhost,
-    heartbeatSeconds: readNumber('heartbeatSeconds', options.heartbeatSeconds ?? 15, 3600),
-    connectTimeoutMs: readNumber('connectTimeoutMs', options.connectTimeoutMs ?? 10_000, 600_000),
-    consumerTimeoutMs: readNumber('consumerTimeoutMs', options.consumerTimeoutMs ?? 1_800_000, Number.MAX_SAFE_INTEGER),
-    management: options.management === undefined ? undefined : readManagement(options.management),
-    wire,
-    tls: options.tls ?? {},
-  };
+  if (!Array.isArray(urls) || urls.length === 0) refuse('url', 'a URL or a list of URLs', options.url);
+  return urls.map((url: unknown) => readNode(url, options));
 }
 
 function readNode(given: unknown, options: RabbitmqOptions): Node {
@@ -115,10 +138,18 @@ function readNode(given: unknown, options: RabbitmqOptions): Node {
     protocol,
     hostname,
     port,
-    username: options.username ?? (anonymous ? 'guest' : decodeURIComponent(url.username)),
-    password: options.password ?? (anonymous ? 'guest' : decodeURIComponent(url.password)),
-    vhost: options.vhost ?? (decodeURIComponent(url.pathname.slice(1)) || '/'),
+    username: options.username ?? (anonymous ? 'guest' : decoded(url.username)),
+    password: options.password ?? (anonymous ? 'guest' : decoded(url.password)),
+    vhost: options.vhost ?? (decoded(url.pathname.slice(1)) || '/'),
   };
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new TypeError('rabbitmq: a URL has a % that escapes nothing; write it as %25');
+  }
 }
 
 function readManagement(given: unknown): { origin: string; authorization: string } {
@@ -127,7 +158,7 @@ function readManagement(given: unknown): { origin: string; authorization: string
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
     throw new TypeError('rabbitmq option "management" must be { url } with a URL that begins with http:// or https://');
   }
-  const login = `${decodeURIComponent(url.username || 'guest')}:${decodeURIComponent(url.password || 'guest')}`;
+  const login = `${decoded(url.username || 'guest')}:${decoded(url.password || 'guest')}`;
   return {
     origin: `${url.origin}${url.pathname.replace(/\/$/, '')}`,
     authorization: `Basic ${Buffer.from(login).toString('base64')}`,
@@ -136,7 +167,7 @@ function readManagement(given: unknown): { origin: string; authorization: string
 
 function readNumber(key: string, value: unknown, most: number): number {
   if (typeof value === 'number' && value >= 1 && value <= most) return value;
-  throw new TypeError(`rabbitmq option "${key}" must be a number from 1 to ${most}; received ${show(value)}`);
+  return refuse(key, `a number from 1 to ${most}`, value);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

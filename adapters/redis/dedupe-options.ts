@@ -1,4 +1,4 @@
-import { checkKeys, prefixOf, type Settings, settingsOf, whole } from './options.ts';
+import { checkKeys, gather, prefixOf, type Settings, settingsOf, whole } from './options.ts';
 
 /** What the store needs of a client: `call` of an ioredis `Redis`. */
 export interface RedisCaller {
@@ -39,16 +39,23 @@ const MONTH_MS = 31 * 86_400_000;
 
 /** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
 export function dedupeSettings(options: RedisDedupeOptions): DedupeSettings {
-  checkKeys('redisDedupe options', options, known);
-  const { url, client, prefix } = options;
+  if (typeof options !== 'object' || options === null) checkKeys('redisDedupe options', options, known);
+  return gather((one) => {
+    one(() => checkKeys('redisDedupe options', options, known));
+    const { url, client, prefix } = options;
+    one(() => checkConnection(options));
+    return {
+      client,
+      connection: url === undefined ? undefined : one(() => settingsOf({ url })),
+      prefix: one(() => prefixOf(prefix)),
+      windowMs: one(() => whole('windowMs', options.windowMs, 1, MONTH_MS)) ?? 600_000,
+      claimMs: one(() => whole('claimMs', options.claimMs, 1, MONTH_MS)) ?? 60_000,
+    };
+  });
+}
+
+function checkConnection({ url, client }: RedisDedupeOptions): void {
   if ((url === undefined) === (client === undefined)) throw new TypeError('redisDedupe needs either `url` or `client`');
   if (client !== undefined && typeof client?.call !== 'function')
     throw new TypeError('redis option `client` must be a client of package "ioredis"');
-  return {
-    client,
-    connection: url === undefined ? undefined : settingsOf({ url }),
-    prefix: prefixOf(prefix),
-    windowMs: whole('windowMs', options.windowMs, 1, MONTH_MS) ?? 600_000,
-    claimMs: whole('claimMs', options.claimMs, 1, MONTH_MS) ?? 60_000,
-  };
 }

@@ -96,21 +96,44 @@ const known = [
 
 /** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
 export function settingsOf(options: RedisOptions): Settings {
-  checkKeys('redis options', options, known);
-  const { wire = 'lean' } = options;
-  if (wire !== 'lean' && wire !== 'cloudevents') fail('wire', "'lean' or 'cloudevents'", wire);
-  const commandTimeoutMs = whole('commandTimeoutMs', options.commandTimeoutMs, 500, 600_000) ?? 5_000;
-  return {
-    addresses: addressesOf(options),
-    sentinels: sentinelsOf(options.sentinels),
-    prefix: prefixOf(options.prefix),
-    connectTimeoutMs: whole('connectTimeoutMs', options.connectTimeoutMs, 1, 600_000) ?? 10_000,
-    commandTimeoutMs,
-    dedupeWindowMs: whole('dedupeWindowMs', options.dedupeWindowMs, 1_000, 7 * 86_400_000) ?? 120_000,
-    shardLeaseMs: whole('shardLeaseMs', options.shardLeaseMs, 500, 3_600_000),
-    durability: durabilityOf(options.durability, commandTimeoutMs),
-    wire,
-  };
+  if (!isObject(options)) throw new TypeError(`redis options must be an object; received ${typeName(options)}`);
+  return gather((one) => {
+    one(() => checkKeys('redis options', options, known));
+    const { wire = 'lean' } = options;
+    if (wire !== 'lean' && wire !== 'cloudevents') one(() => fail('wire', "'lean' or 'cloudevents'", wire));
+    const milliseconds =
+      (key: 'connectTimeoutMs' | 'commandTimeoutMs' | 'dedupeWindowMs' | 'shardLeaseMs') =>
+      (least: number, most: number): number | undefined =>
+        one(() => whole(key, options[key], least, most));
+    const commandTimeoutMs = milliseconds('commandTimeoutMs')(500, 600_000) ?? 5_000;
+    return {
+      addresses: one(() => addressesOf(options)),
+      sentinels: one(() => sentinelsOf(options.sentinels)),
+      prefix: one(() => prefixOf(options.prefix)),
+      connectTimeoutMs: milliseconds('connectTimeoutMs')(1, 600_000) ?? 10_000,
+      commandTimeoutMs,
+      dedupeWindowMs: milliseconds('dedupeWindowMs')(1_000, 7 * 86_400_000) ?? 120_000,
+      shardLeaseMs: milliseconds('shardLeaseMs')(500, 3_600_000),
+      durability: one(() => durabilityOf(options.durability, commandTimeoutMs)),
+      wire,
+    };
+  });
+}
+
+/** Has every option read, and throws one TypeError with all that is wrong. */
+export function gather<T>(read: (one: <V>(reader: () => V) => V) => T): T {
+  const problems: string[] = [];
+  const result = read((reader) => {
+    try {
+      return reader();
+    } catch (error) {
+      problems.push(error instanceof TypeError ? error.message : String(error));
+      return undefined as never;
+    }
+  });
+  if (problems.length > 0)
+    throw Object.assign(new TypeError(problems.join('; ')), { code: 'invalid-option', problems });
+  return result;
 }
 
 function addressesOf(options: RedisOptions): Address[] {
@@ -126,8 +149,8 @@ function addressesOf(options: RedisOptions): Address[] {
   const own = (parsed: URL | undefined): Address => ({
     host: parsed?.hostname.replace(/^\[|\]$/g, '') || (parsed ? 'localhost' : undefined),
     port: parsed ? Number(parsed.port || 6379) : undefined,
-    username: options.username ?? (parsed?.username ? decodeURIComponent(parsed.username) : undefined),
-    password: options.password ?? (parsed?.password ? decodeURIComponent(parsed.password) : undefined),
+    username: options.username ?? (parsed?.username ? decoded(parsed.username) : undefined),
+    password: options.password ?? (parsed?.password ? decoded(parsed.password) : undefined),
     db: db ?? (parsed ? databaseOf(parsed) : 0),
     tls: typeof tls === 'object' ? tls : (tls ?? parsed?.protocol === 'rediss:') ? {} : undefined,
   });
@@ -142,9 +165,19 @@ function parse(url: unknown): URL {
   return parsed;
 }
 
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new TypeError(
+      'redis option `url` has a user name or password with a % that escapes nothing; write it as %25',
+    );
+  }
+}
+
 function databaseOf(url: URL): number {
   const path = url.pathname.slice(1);
-  if (!/^\d*$/.test(path)) fail('url', 'a URL whose path is a database number', url.pathname);
+  if (!/^\d{0,6}$/.test(path)) fail('url', 'a URL whose path is a database number', undefined);
   return Number(path);
 }
 
@@ -194,18 +227,38 @@ function text(key: string, value: unknown): void {
 }
 
 function fail(key: string, wanted: string, received: unknown): never {
-  const shown =
-    typeof received === 'string' ? JSON.stringify(received) : received === undefined ? '' : String(received);
+  const shown = received === undefined ? '' : shownOf(received);
   throw new TypeError(`redis option \`${key}\` must be ${wanted}${shown === '' ? '' : `; received ${shown}`}`);
 }
 
+/** Numbers and short words. Where a URL is given for something else, it may hold a password. */
+function shownOf(received: unknown): string {
+  if (typeof received === 'number' || typeof received === 'boolean') return String(received);
+  return typeof received === 'string' && /^[\w.:-]{0,40}$/.test(received)
+    ? JSON.stringify(received)
+    : typeName(received);
+}
+
+const typeName = (value: unknown): string =>
+  value === null
+    ? 'null'
+    : Array.isArray(value)
+      ? 'an array'
+      : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+
+const isObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 export function checkKeys(what: string, value: object, names: readonly string[]): void {
-  if (typeof value !== 'object' || value === null) throw new TypeError(`${what} must be an object; received ${value}`);
-  for (const key of Object.keys(value)) {
-    if (names.includes(key)) continue;
-    const nearest = names.toSorted((a, b) => distance(key, a) - distance(key, b))[0];
-    throw new TypeError(`${what}: unknown key \`${key}\`; did you mean \`${nearest}\`?`);
-  }
+  if (!isObject(value)) throw new TypeError(`${what} must be an object; received ${typeName(value)}`);
+  const unknown = Object.keys(value).filter((key) => !names.includes(key));
+  if (unknown.length === 0) return;
+  const problems = unknown.map((key) => {
+    const short = key.slice(0, 64);
+    const nearest = names.toSorted((a, b) => distance(short, a) - distance(short, b))[0];
+    return `unknown key ${shownOf(short).replaceAll('"', '`')}; did you mean \`${nearest}\`?`;
+  });
+  throw new TypeError(`${what}: ${problems.join('; ')}`);
 }
 
 /** Edits between two short words. */

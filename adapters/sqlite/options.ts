@@ -15,41 +15,57 @@ export interface SqliteOptions {
 
 const NAMES = ['path', 'pollMs', 'busyTimeoutMs'] as const;
 
-/** Checks and completes. Throws a `TypeError` that names the option. */
+/** Checks and completes. Throws a `TypeError` that names every wrong option. */
 export function checkOptions(options: SqliteOptions): Required<SqliteOptions> {
-  if (typeof options !== 'object' || options === null)
-    throw new TypeError(`sqlite() takes { path }, received ${describe(options)}`);
-  for (const key of Object.keys(options)) {
-    if (!(NAMES as readonly string[]).includes(key)) {
-      throw new TypeError(`sqlite() has no option "${key}"; did you mean "${nearest(key)}"?`);
-    }
-  }
-  const { path, pollMs = 15, busyTimeoutMs = 10_000 } = options;
-  if (typeof path !== 'string' || path === '') {
-    throw new TypeError(`sqlite({ path }) takes the path of a file, received ${describe(path)}`);
-  }
-  checkMs('pollMs', pollMs, 1, 10_000);
-  checkMs('busyTimeoutMs', busyTimeoutMs, 0, 3_600_000);
+  const { path, pollMs = 15, busyTimeoutMs = 10_000 } = checkNames('sqlite()', options, NAMES);
+  throwAll('sqlite()', [
+    ...unknownIn(options, NAMES),
+    wrongPath(path),
+    wrongMs('pollMs', pollMs, 1, 10_000),
+    wrongMs('busyTimeoutMs', busyTimeoutMs, 0, 3_600_000),
+  ]);
   return { path, pollMs, busyTimeoutMs };
 }
 
-function checkMs(name: string, value: unknown, min: number, max: number): void {
-  if (typeof value !== 'number' || !(value >= min && value <= max)) {
-    throw new TypeError(`sqlite({ ${name} }) takes milliseconds from ${min} to ${max}, received ${describe(value)}`);
-  }
+/** What is no object has no options. */
+export function checkNames<O extends object>(what: string, options: O, names: readonly string[]): O {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return options;
+  throw new TypeError(`${what} takes { ${names.join(', ')} }, received ${describe(options)}`);
 }
 
-function describe(value: unknown): string {
-  return typeof value === 'string' || typeof value === 'number'
-    ? JSON.stringify(value)
-    : value === null
-      ? 'null'
-      : typeof value;
+export function unknownIn(options: object, names: readonly string[]): readonly string[] {
+  return Object.keys(options)
+    .filter((key) => !names.includes(key))
+    .map((key) => `has no option ${describe(key)}; did you mean "${nearest(key, names)}"?`);
+}
+
+export function wrongPath(path: unknown): string | undefined {
+  // SQLite ends a path at a zero byte: it would be another file.
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return undefined;
+  return `takes the path of a file as "path", received ${describe(path)}`;
+}
+
+export function wrongMs(name: string, value: unknown, min: number, max: number): string | undefined {
+  if (typeof value === 'number' && value >= min && value <= max) return undefined;
+  return `takes milliseconds from ${min} to ${max} as "${name}", received ${describe(value)}`;
+}
+
+export function throwAll(what: string, problems: readonly (string | undefined)[]): void {
+  const found = problems.filter((problem) => problem !== undefined);
+  if (found.length === 0) return;
+  throw Object.assign(new TypeError(`${what} ${found.join('; ')}`), { code: 'invalid-option', problems: found });
+}
+
+/** Numbers and short words. Where a URL is given for something else, it may hold a password. */
+export function describe(value: unknown): string {
+  if (typeof value === 'number') return String(value);
+  if (typeof value === 'string' && /^[\w .:-]{0,64}$/.test(value)) return JSON.stringify(value);
+  return value === null ? 'null' : typeof value;
 }
 
 /** The name that shares most letters with a mistaken one. */
-function nearest(key: string): string {
+function nearest(key: string, names: readonly string[]): string {
   const shared = (name: string): number =>
     [...new Set(key.toLowerCase())].filter((letter) => name.toLowerCase().includes(letter)).length;
-  return [...NAMES].sort((a, b) => shared(b) - shared(a))[0]!;
+  return [...names].sort((a, b) => shared(b) - shared(a))[0]!;
 }

@@ -1,3 +1,5 @@
+import { checkNames, describe, throwAll, unknownIn, wrongMs, wrongPath } from './options.ts';
+
 export interface SqliteStoreOptions {
   /**
    * The database file with the caller's own tables, created if it is missing. `':memory:'` is a database of this store
@@ -15,33 +17,19 @@ export interface SqliteStoreOptions {
 
 const known: readonly string[] = ['path', 'source', 'busyTimeoutMs'];
 
-/** Checks and completes. Throws a `TypeError` that names the option. */
+/** Checks and completes. Throws a `TypeError` that names every wrong option. */
 export function checkStoreOptions(options: SqliteStoreOptions): Required<SqliteStoreOptions> {
-  if (typeof options !== 'object' || options === null) throw refuse('takes { path }', options);
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) {
-      throw new TypeError(`sqliteStore() has no option "${key}"; did you mean "${nearest(key)}"?`);
-    }
-  }
-  const { path, source = 'default', busyTimeoutMs = 10_000 } = options;
-  if (typeof path !== 'string' || path === '') throw refuse('takes the path of a file as "path"', path);
-  if (typeof source !== 'string' || source === '' || source.includes('\0')) {
-    throw refuse('takes a non-empty string as "source"', source);
-  }
-  if (typeof busyTimeoutMs !== 'number' || !(busyTimeoutMs >= 0 && busyTimeoutMs <= 3_600_000)) {
-    throw refuse('takes milliseconds from 0 to 3,600,000 as "busyTimeoutMs"', busyTimeoutMs);
-  }
+  const { path, source = 'default', busyTimeoutMs = 10_000 } = checkNames('sqliteStore()', options, known);
+  throwAll('sqliteStore()', [
+    ...unknownIn(options, known),
+    wrongPath(path),
+    isSource(source) ? undefined : `takes 1 to 128 printable characters as "source", received ${describe(source)}`,
+    wrongMs('busyTimeoutMs', busyTimeoutMs, 0, 3_600_000),
+  ]);
   return { path, source, busyTimeoutMs };
 }
 
-function refuse(rule: string, received: unknown): TypeError {
-  const plain = typeof received === 'string' || typeof received === 'number' || received === null;
-  return new TypeError(`sqliteStore() ${rule}; received ${plain ? JSON.stringify(received) : typeof received}`);
-}
-
-/** The name that shares most letters with a mistaken one. */
-function nearest(key: string): string {
-  const shared = (name: string): number =>
-    [...new Set(key.toLowerCase())].filter((letter) => name.toLowerCase().includes(letter)).length;
-  return [...known].sort((a, b) => shared(b) - shared(a))[0]!;
+/** What a client would take for its own source: the messages of the store are published under this one. */
+function isSource(value: unknown): value is string {
+  return typeof value === 'string' && /^[^\p{Cc}\p{Cs}]{1,128}$/u.test(value) && Buffer.byteLength(value) <= 255;
 }

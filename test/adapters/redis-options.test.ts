@@ -8,7 +8,7 @@ const make = (options: unknown) => () => redis(options as { url: string });
 
 describe('redis: options', () => {
   it('names the wrong key, what it received and what it wanted', () => {
-    expect(make({})).toThrow(new TypeError('redis needs `url` (or `sentinels`)'));
+    expect(make({})).toThrow('redis needs `url` (or `sentinels`)');
     expect(make(undefined)).toThrow(TypeError);
     expect(make({ url: 'redis://h', commandTimeout: 3 })).toThrow(
       /unknown key `commandTimeout`; did you mean `commandTimeoutMs`/,
