@@ -5,7 +5,7 @@ import { type BatchContext, batchRunner } from './consume/batches.ts';
 import { type Consumer, type ConsumerInternals, type ConsumerSetup, startConsumer } from './consume/consumer.ts';
 import type { Runner } from './consume/context.ts';
 import { eachRunner } from './consume/each.ts';
-import { checkPatience, warnOfInbox } from './consume/fit.ts';
+import { checkHalts, checkPatience, warnOfInbox } from './consume/fit.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
 import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
 import { createTopologies, type Limit } from './declare.ts';
@@ -177,7 +177,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint, 
     const undeclared = spill?.skipsDeclaring(topic.name);
     if (undeclared !== undefined) return { topology: topologies.of(topic), undeclared };
     try {
-      const limit = until(spill?.firstCall(Date.now(), deadline) ?? deadline, abort);
+      const limit = spill?.limit(until(spill.lastCall(Date.now(), deadline), abort)) ?? until(deadline, abort);
       return { topology: await topologies.declareTopic(topic, limit), undeclared: undefined };
     } catch (error) {
       if (spill === undefined || !isHoldfastError(error) || error.code !== 'publish-timeout') throw error;
@@ -195,6 +195,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint, 
     const plan = consumePlan(options, extra);
     const { topology, ordered } = await topologies.declareGroup(topic, plan.group, options.order, plan.from);
     assertOpen();
+    checkHalts(topic.name, plan, ordered);
     if (ordered) checkPatience(topic.name, plan, adapter);
     warnOfInbox(topic.name, plan, emitter);
     const started = begin({ adapter, topology, topic, plan, ordered, emitter, rates, crashPoint }, runner);

@@ -30,6 +30,8 @@ export interface Topologies {
 export interface Limit {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** When to stop waiting for a broker that seems to be away: an attempt has failed, or `isAway` says so. */
+  readonly patience?: { readonly ms: number; isAway(): boolean } | undefined;
   /** Then it fails as a publish does, with outcome `not-sent`. @default false */
   readonly publishing?: boolean;
 }
@@ -111,7 +113,7 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
   function waitFor(
     attempt: Attempt,
     topic: string,
-    { timeoutMs, signal, publishing = false }: Limit,
+    { timeoutMs, signal, patience, publishing = false }: Limit,
   ): Promise<Topology> {
     return new Promise((resolve, reject) => {
       let waits = true;
@@ -119,16 +121,23 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
         if (!waits) return false;
         waits = false;
         clearTimeout(timer);
+        clearInterval(impatience);
         forget?.();
         attempt.waiters -= 1;
         if (attempt.waiters === 0) attempt.abandon();
         return true;
       };
       attempt.waiters += 1;
-      const timer = setTimeout(
-        () => end() && reject(lateError(topic, timeoutMs, attempt.lastError, publishing)),
-        timeoutMs,
-      );
+      const giveUp = (afterMs: number): void => {
+        if (end()) reject(lateError(topic, afterMs, attempt.lastError, publishing));
+      };
+      const timer = setTimeout(() => giveUp(timeoutMs), timeoutMs);
+      const impatience =
+        patience === undefined
+          ? undefined
+          : setInterval(() => {
+              if (attempt.lastError !== undefined || patience.isAway()) giveUp(patience.ms);
+            }, patience.ms);
       const forget =
         signal === undefined || signal.aborted
           ? undefined

@@ -10,6 +10,7 @@
  * takes longer than `spillAfterMs`.
  */
 
+import type { Limit } from '../declare.ts';
 import type { Emitter } from '../events.ts';
 import { shardOf } from '../outbox/entry.ts';
 import type { SpillSettings } from '../outbox/spill-options.ts';
@@ -54,8 +55,8 @@ export interface Spill {
   readonly writer: SpillWriter;
   /** By when a message must be on its way to the store, in epoch milliseconds: that takes time as well. */
   lastCall(now: number, deadline: number): number;
-  /** Until when a topic is tried to be declared, in epoch milliseconds. */
-  firstCall(now: number, deadline: number): number;
+  /** How long a topic that is not declared yet is tried to be declared. */
+  limit(limit: Limit): Limit;
   /** Whether it is taken care of here; if not, it goes the usual way. */
   takes(pending: Pending, destination: SpillDestination): boolean;
   /** The topic cannot even be declared. */
@@ -297,7 +298,7 @@ export function createSpill(setup: SpillSetup): Spill {
       return cutOff;
     },
     lastCall,
-    firstCall: (now, deadline) => Math.min(now + spillAfterMs, lastCall(now, deadline)),
+    limit: (limit) => ({ ...limit, patience: { ms: spillAfterMs, isAway: () => cutOff } }),
     takes,
     takeUndeclared(pending, destination) {
       const trouble = begin(destination.topic);
