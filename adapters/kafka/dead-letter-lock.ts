@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { KafkaRecord } from './client.ts';
 import type { Log } from './dead-letter-log.ts';
 import { adapterError, notSent } from './errors.ts';
@@ -39,12 +38,14 @@ interface Held {
   readonly stamp: number | undefined;
 }
 
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** `from` is where the log begins; `what` is locked, for people. */
 export function openLock(log: Log, from: number, what: string): Lock {
-  const own = PREFIX + randomUUID();
   const locks = new Map<string, Held>();
   const gone = new Set<string>();
   let next = from;
+  let own = '';
   let timer: NodeJS.Timeout | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let lost = false;
@@ -87,6 +88,8 @@ export function openLock(log: Log, from: number, what: string): Lock {
   const busy = (): Error => adapterError('busy', `somebody else moves the dead letters of ${what}`);
 
   async function take(): Promise<void> {
+    own = PREFIX + randomUUID();
+    lost = false;
     await repeat();
     if (confirmedAt === Number.NEGATIVE_INFINITY) throw notSent(`the lock of ${what} could not be written`);
     timer = setInterval(() => void repeat(), REPEAT_MS);
@@ -130,8 +133,7 @@ export function openLock(log: Log, from: number, what: string): Lock {
     isGone: (letterId) => gone.has(letterId),
     release,
     async hold() {
-      if (lost) throw busy();
-      if (performance.now() - confirmedAt < SURE_MS) return;
+      if (!lost && performance.now() - confirmedAt < SURE_MS) return;
       try {
         if (timer === undefined) return await take();
         await repeat();
