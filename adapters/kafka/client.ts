@@ -107,6 +107,8 @@ export interface KafkaClient {
   createTopics(topics: readonly TopicSpec[]): Promise<void>;
   /** Number of partitions, or undefined where there is no such topic. */
   partitionsOf(topic: string): Promise<number | undefined>;
+  /** The fewest replicas that one of its partitions has, or undefined where there is no such topic. */
+  replicasOf(topic: string): Promise<number | undefined>;
   /** One value of a topic's configuration, or undefined where it cannot be read. */
   configOf(topic: string, name: string): Promise<string | undefined>;
   /** By topic, then partition. */

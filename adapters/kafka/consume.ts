@@ -8,6 +8,7 @@ import { groupId, LANES, laneTopic, laneTopics, retryTopic } from './names.ts';
 import { watchRungs } from './rest.ts';
 import { settler } from './settle.ts';
 import type { Entry, Share } from './share.ts';
+import { kindOf } from './start.ts';
 
 /** How long a rebalance waits for the running handlers of an ordered group; unordered ones are not waited for. */
 const ORDERED_DRAIN_MS = 15_000;
@@ -125,6 +126,7 @@ export async function subscribe(context: Context, subscription: Subscription, re
     context,
     {
       group: name,
+      kind: kindOf(subscription),
       topics: [...lanes, ladder],
       pools: [unitsOf(lanes, topology.partitions), unitsOf([ladder], RUNGS.length)],
       rungOf: (place: Place) => (place.topic === ladder ? place.partition : undefined),

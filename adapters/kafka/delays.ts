@@ -148,6 +148,7 @@ async function startPump(context: Context, topology: Topology): Promise<{ stop()
     context,
     {
       group: delayGroup(topology.topic),
+      kind: undefined,
       topics: [topic],
       pools: [Array.from({ length: RUNGS.length }, (_, partition) => [{ topic, partition }])],
       rungOf: ({ partition }) => partition,

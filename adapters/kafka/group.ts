@@ -2,14 +2,16 @@ import type { Headers } from '../../src/port.ts';
 import type { GroupMember, KafkaRecord, Place, Unit } from './client.ts';
 import type { Context } from './context.ts';
 import { messageOf } from './errors.ts';
+import { patiently } from './group-start.ts';
 import { append, hasRoom, isFull, newShare, type Share, watermark } from './share.ts';
-import { atNote, marksFit, movedNote, readNote } from './start.ts';
-import { patiently } from './topology.ts';
+import { atNote, type Kind, marksFit, movedNote, readNote, withKind } from './start.ts';
 
 const COMMIT_EVERY_MS = 1_000;
 
 export interface GroupOptions {
   readonly group: string;
+  /** Written beside each commit; undefined for what is no group of the user's. */
+  readonly kind: Kind | undefined;
   readonly topics: readonly string[];
   readonly pools: readonly (readonly Unit[])[];
   /** The rung of a ladder's partition; undefined for others. */
@@ -146,7 +148,10 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
           topic,
           partition,
           offset,
-          metadata: atNote(Math.max(start.handedOutTo, offset - 1), hooks.instance, start.marks),
+          metadata: withKind(
+            options.kind,
+            atNote(Math.max(start.handedOutTo, offset - 1), hooks.instance, start.marks),
+          ),
         },
       ]);
       for (const [marked, marks] of start.marks) if (marked >= offset) share.marks.set(marked, marks);
@@ -163,8 +168,8 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     }
   }
 
-  const moved = (share: Share): string => movedNote(share.handedOutTo, share.marks);
-  const at = (share: Share): string => atNote(share.handedOutTo, hooks.instance, share.marks);
+  const moved = (share: Share): string => withKind(options.kind, movedNote(share.handedOutTo, share.marks));
+  const at = (share: Share): string => withKind(options.kind, atNote(share.handedOutTo, hooks.instance, share.marks));
 
   /** `always`: also where no more is finished than at the last commit. */
   function commit(note: (share: Share) => string, always = false): Promise<void> {

@@ -1,15 +1,16 @@
-import type { AdapterHooks, BrokerAdapter, Capabilities, Topology } from '../../src/port.ts';
+import type { AdapterHealth, AdapterHooks, BrokerAdapter, Capabilities, Topology } from '../../src/port.ts';
 import { backlog } from './backlog.ts';
 import { brokerClock } from './clock.ts';
 import { type KafkaSource, subscribe } from './consume.ts';
 import type { Context } from './context.ts';
 import { deadLetters } from './dead-letters.ts';
 import { type DelayPumps, delayPumps } from './delays.ts';
+import { promised } from './durability.ts';
 import { adapterError, messageOf } from './errors.ts';
 import { isTransient } from './kafkajs/errors.ts';
 import { kafkajsClient } from './kafkajs.ts';
 import { groupId } from './names.ts';
-import { type KafkaOptions, settingsOf } from './options.ts';
+import { type KafkaOptions, type Settings, settingsOf } from './options.ts';
 import { publisher } from './publish.ts';
 import { openSender } from './sender.ts';
 import { topologyStore } from './topology.ts';
@@ -65,7 +66,7 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
 
   return {
     name: 'kafka',
-    capabilities: capabilitiesOf(settings.replication),
+    capabilities: capabilitiesOf(settings),
     connect,
     declare: async (topology) => connected().topology.declare(topology),
     async publish(batch, { deadline, signal }) {
@@ -115,7 +116,7 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
       };
       return {
         connected: problem === undefined,
-        checks: [broker, ...[...running.sources].map((source) => source.health())],
+        checks: [broker, ...durability(running), ...[...running.sources].map((source) => source.health())],
       };
     },
     isTransient(error) {
@@ -138,6 +139,14 @@ async function shut({ sources, pumps, sender, client, hooks }: Running): Promise
   hooks.emit({ type: 'disconnected' });
 }
 
+/** A check only where the options promise something. */
+function durability({ settings, topology }: Running): AdapterHealth['checks'] {
+  const [detail] = topology.weaknesses();
+  return promised(settings)
+    ? [{ name: 'durability', ok: detail === undefined, ...(detail === undefined ? {} : { detail }) }]
+    : [];
+}
+
 async function ping({ client }: Context): Promise<string | undefined> {
   const late = Promise.withResolvers<string>();
   const timer = setTimeout(() => late.resolve(`no answer within ${PING_MS} ms`), PING_MS);
@@ -149,10 +158,10 @@ async function ping({ client }: Context): Promise<string | undefined> {
   }
 }
 
-function capabilitiesOf(replication: number): Capabilities {
+function capabilitiesOf(settings: Settings): Capabilities {
   return {
-    // Kafka confirms from memory and relies on replicas; where the broker decides on their number, it is meant to be more than one.
-    durability: replication === 1 ? 'memory' : 'replicated',
+    // Kafka confirms from memory and relies on replicas; how many, where the broker decides, is not known here.
+    durability: promised(settings) ? 'replicated' : 'memory',
     multiProcess: true,
     order: 'native',
     priority: 'emulated',

@@ -67,6 +67,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     },
     createTopics: (topics) => createTopics(cluster, leaders, topics, settings.requestTimeoutMs),
     partitionsOf: leaders.partitionsOf,
+    replicasOf: leaders.replicasOf,
     async configOf(topic, name) {
       const broker = await cluster.brokerPool.findConnectedBroker();
       const { resources } = await broker.describeConfigs({

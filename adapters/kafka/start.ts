@@ -8,7 +8,17 @@ import type { Headers } from '../../src/port.ts';
  *   at N who     some up to offset N were at the time of the commit, and maybe more since
  *
  * and after `moved` or `at`, as JSON, marks of unsettled records that replace their own: [[offset, marks], …]
+ *
+ * In front stands `ordered` or `free`: what the group is, so that it is noticed when it is declared otherwise.
  */
+
+export type Kind = 'ordered' | 'free';
+export const kindOf = ({ ordered }: { readonly ordered: boolean }): Kind => (ordered ? 'ordered' : 'free');
+/** What a note says of its group; undefined where it says nothing. */
+export const kindIn = (metadata: string): Kind | undefined =>
+  /^(ordered|free) /.exec(metadata)?.[1] as Kind | undefined;
+export const withKind = (kind: Kind | undefined, note: string): string =>
+  kind === undefined ? note : `${kind} ${note}`;
 
 export const CLEAN = 'clean';
 
@@ -36,7 +46,7 @@ export const atNote = (handedOutTo: number, who: string, marks: Marks): string =
 /** `me` has only lost its connection and lives. */
 export function readNote(metadata: string, me: string): Start {
   const [, kind, offset, who, marks] =
-    /^(moved|at) (-?\d{1,16})(?: ([^[ ].*?))?(?: (\[\[.*\]\]))?$/.exec(metadata) ?? [];
+    /^(?:(?:ordered|free) )?(moved|at) (-?\d{1,16})(?: ([^[ ].*?))?(?: (\[\[.*\]\]))?$/.exec(metadata) ?? [];
   return {
     handedOutTo: offset === undefined ? -1 : Number(offset),
     died: kind === 'at' && who !== me,

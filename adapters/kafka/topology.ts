@@ -1,10 +1,11 @@
-import type { AdapterHooks, GroupTopology, Topology } from '../../src/port.ts';
-import type { Committed, KafkaClient, Place, TopicSpec } from './client.ts';
-import { adapterError, messageOf } from './errors.ts';
+import type { AdapterHooks, Topology } from '../../src/port.ts';
+import type { KafkaClient, TopicSpec } from './client.ts';
+import { durabilityWatch } from './durability.ts';
+import { adapterError } from './errors.ts';
+import { settleStart, verifyKind } from './group-start.ts';
 import { RUNGS } from './ladder.ts';
-import { deadTopic, delayTopic, groupId, laneTopics, retryTopic } from './names.ts';
+import { deadTopic, delayTopic, laneTopics, retryTopic } from './names.ts';
 import type { Settings } from './options.ts';
-import { CLEAN } from './start.ts';
 
 /** Kafka's own default of `max.message.bytes`, per batch. */
 const DEFAULT_BATCH_BYTES = 1_048_588;
@@ -14,7 +15,6 @@ const OWN_BATCH_BYTES = 2 * 1024 * 1024;
 const MARK_BYTES = 1024 * 1024;
 const LADDER_RETENTION_MS = 14 * 86_400_000;
 const CHECK_AGAIN_AFTER_MS = 20_000;
-const PATIENCE_MS = 15_000;
 
 /** The topics of a topology, created or checked once and remembered. */
 export interface TopologyStore {
@@ -25,11 +25,14 @@ export interface TopologyStore {
   declareDelays(topology: Topology): Promise<void>;
   /** Most bytes of one batch to this topic. */
   batchBytes(topic: string): number;
+  /** What is wrong with the replicas of topics, by what the options promise. */
+  weaknesses(): readonly string[];
 }
 
 export function topologyStore(client: KafkaClient, settings: Settings, hooks: AdapterHooks): TopologyStore {
   const batchBytes = new Map<string, number>();
   const done = new Map<string, Promise<void>>();
+  const durability = durabilityWatch(client, settings, hooks);
 
   /** Concurrent and recent calls share one. */
   function once(what: string, work: () => Promise<void>): Promise<void> {
@@ -79,19 +82,38 @@ export function topologyStore(client: KafkaClient, settings: Settings, hooks: Ad
     batchBytes.set(topic, Number.isInteger(number) && number > 0 ? number : DEFAULT_BATCH_BYTES);
   }
 
+  /** A topic may gain lanes. Without them, what is in high and low would be read by nobody. */
+  async function refuseLost(topic: string): Promise<void> {
+    if (hooks.declare === 'none') return;
+    const lanes = laneTopics(topic, true).filter((lane) => lane !== topic);
+    // Where it may not be seen it counts as not there.
+    const counts = await Promise.all(lanes.map((lane) => client.partitionsOf(lane).catch(() => undefined)));
+    if (counts.every((count) => count === undefined)) return;
+    throw adapterError(
+      'topology-conflict',
+      `Kafka topic "${topic}" has the lanes ${lanes.map((lane) => `"${lane}"`).join(' and ')}, but is declared without ` +
+        'priority, and nobody would read them: keep its priority; or stop its publishers, drain both and delete them',
+    );
+  }
+
   const bytesOf = (topic: string): number => batchBytes.get(topic) ?? DEFAULT_BATCH_BYTES;
 
   return {
     batchBytes: bytesOf,
+    weaknesses: durability.weaknesses,
     declare(topology) {
       return once(JSON.stringify(topology), async () => {
         const topics = laneTopics(topology.topic, topology.lanes);
+        if (!topology.lanes) await refuseLost(topology.topic);
         await ensure(
           topics.map((topic) => specOf(topic, topology.partitions, { 'max.message.bytes': String(OWN_BATCH_BYTES) })),
         );
         await Promise.all(topics.map(learnBatchBytes));
-        if (hooks.declare === 'create')
-          for (const group of topology.groups) await settleStart(client, hooks, topology, group);
+        await durability.look(topics);
+        for (const group of hooks.declare === 'none' ? [] : topology.groups) {
+          if (hooks.declare === 'create') await settleStart(client, hooks, topology, group);
+          else await verifyKind(client, topology, group);
+        }
       });
     },
     declareGroup(topology, group) {
@@ -124,52 +146,4 @@ function check({ topic, partitions }: TopicSpec, found: number | undefined): voi
     `Kafka topic "${topic}" has ${found} partitions, but ${partitions} are declared: changing the number moves keys ` +
       'between partitions and breaks their order. Declare what is there, or drain and move to a new topic',
   );
-}
-
-/**
- * Fixes where a group begins, by its first commit, once for all: from then on neither another `from` nor a late first
- * consumer changes it. A group in use refuses the commit and needs none.
- */
-async function settleStart(
-  client: KafkaClient,
-  hooks: AdapterHooks,
-  topology: Topology,
-  group: GroupTopology,
-): Promise<void> {
-  const topics = laneTopics(topology.topic, topology.lanes);
-  const id = groupId(topology.topic, group.name);
-  const from = group.from ?? 'earliest';
-  try {
-    await patiently(client, async () => {
-      const committed = await client.committed(id, new Map(topics.map((topic) => [topic, topology.partitions])));
-      const starts: (Place & { offset: number; metadata: string })[] = [];
-      for (const topic of topics) {
-        const known: readonly Committed[] = committed.get(topic) ?? [];
-        if (known.length > 0 && known.every((one) => one.offset !== undefined)) continue;
-        const offsets = await client.offsets(topic, topology.partitions, from);
-        for (const [partition, offset] of offsets.entries())
-          if (known[partition]?.offset === undefined) starts.push({ topic, partition, offset, metadata: CLEAN });
-      }
-      if (starts.length > 0) await client.commitFor(id, starts);
-    });
-  } catch (error) {
-    const text = messageOf(error);
-    if (/not aware of this member|generation id|rebalanc/i.test(text)) return;
-    // The consumers of a group without commits begin at the earliest message anyhow.
-    if (from !== 'earliest') throw error;
-    hooks.emit({ type: 'warning', code: 'group-start', detail: `could not fix the start of group "${id}": ${text}` });
-  }
-}
-
-/** A coordinator that moves or loads its state says so and is asked again. */
-export async function patiently<T>(client: KafkaClient, work: () => Promise<T>): Promise<T> {
-  for (const until = Date.now() + PATIENCE_MS; ; ) {
-    try {
-      return await work();
-    } catch (error) {
-      const hopeless = /not aware of this member|generation id/i.test(messageOf(error));
-      if (hopeless || Date.now() > until || !client.isTransient(error)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
 }

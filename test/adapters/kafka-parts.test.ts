@@ -7,13 +7,14 @@ import type {
   PartitionBatch,
 } from '../../adapters/kafka/client.ts';
 import { brokerClock } from '../../adapters/kafka/clock.ts';
+import { type KafkaOptions, kafka } from '../../adapters/kafka/index.ts';
 import { LAST_RESTART_MS, MEMBER_RETRY } from '../../adapters/kafka/kafkajs/member.ts';
 import { RETRY } from '../../adapters/kafka/kafkajs.ts';
 import { RUNGS, ripeness, rungFor } from '../../adapters/kafka/ladder.ts';
 import { deadTopic, groupId, laneTopic, retryTopic } from '../../adapters/kafka/names.ts';
 import { LAST_RETRY_MS, openSender, type Sender } from '../../adapters/kafka/sender.ts';
 import { append, finish, newShare, requeue, watermark } from '../../adapters/kafka/share.ts';
-import { atNote, marksFit, movedNote, readNote } from '../../adapters/kafka/start.ts';
+import { atNote, CLEAN, kindIn, marksFit, movedNote, readNote, withKind } from '../../adapters/kafka/start.ts';
 import { until } from './kafka-fixture.ts';
 
 describe('a broker that is back', () => {
@@ -238,6 +239,21 @@ describe('a sender', () => {
   });
 });
 
+describe('what a confirm means on Kafka', () => {
+  it('is a majority of the replicas only where the options say so; what is left to the broker is promised by nobody', () => {
+    const durability = (options: Partial<KafkaOptions>): string =>
+      kafka({ brokers: 'localhost', ...options }).capabilities.durability;
+    expect(durability({})).toBe('memory');
+    expect(durability({ replication: 1, minInsync: 1 })).toBe('memory');
+    expect(durability({ replication: 3 })).toBe('memory');
+    expect(durability({ replication: 3, minInsync: 1 })).toBe('memory');
+    expect(durability({ minInsync: 2 })).toBe('memory');
+    expect(durability({ replication: 3, minInsync: 2 })).toBe('replicated');
+    expect(durability({ replication: 2, minInsync: 2 })).toBe('replicated');
+    expect(durability({ replication: 5, minInsync: 2 })).toBe('memory');
+  });
+});
+
 describe('the note beside a committed offset', () => {
   const marks = new Map([
     [7, { attempts: '2', suspect: '1' }],
@@ -255,6 +271,16 @@ describe('the note beside a committed offset', () => {
     expect(readNote(atNote(3, 'them', none), 'us')).toEqual({ handedOutTo: 3, died: true, ours: false, marks: none });
     expect(readNote('hello', 'us')).toEqual({ handedOutTo: -1, died: false, ours: false, marks: none });
     expect(readNote('at 3 them [[broken]]', 'us').marks).toEqual(none);
+  });
+
+  it('says whether the group is ordered, and of older ones nothing is said', () => {
+    for (const kind of ['ordered', 'free'] as const) {
+      for (const note of [CLEAN, movedNote(3, marks), atNote(3, 'us', marks)]) {
+        expect(kindIn(withKind(kind, note))).toBe(kind);
+        expect(readNote(withKind(kind, note), 'us')).toEqual(readNote(note, 'us'));
+        expect(kindIn(note)).toBeUndefined();
+      }
+    }
   });
 
   it('has room for about forty marks', () => {

@@ -132,6 +132,61 @@ describe('publishing to Kafka', () => {
     });
   });
 
+  it('refuses a topic that has lost its lanes, and says what to do; it may gain them', async () => {
+    const { adapter } = await connect();
+    const topology = topologyOf();
+    await adapter.declare(topology);
+    await adapter.declare({ ...topology, lanes: true });
+    for (const declare of ['create', 'verify'] as const) {
+      const other = await connect({}, { declare });
+      await expect(other.adapter.declare(topology)).rejects.toMatchObject({
+        adapterCode: 'topology-conflict',
+        message: expect.stringMatching(new RegExp(`"${topology.topic}--high" and "${topology.topic}--low".*delete`)),
+      });
+      await other.adapter.declare({ ...topology, lanes: true });
+    }
+  });
+
+  it('refuses a group whose order has changed, before and after it was consumed', async () => {
+    const { adapter } = await connect();
+    const topology = topologyOf({ ordered: true });
+    const changed = { ...topology, groups: [{ name: 'billing', ordered: false }] };
+    await adapter.declare(topology);
+    const refuse = async (): Promise<void> => {
+      for (const declare of ['create', 'verify'] as const) {
+        const other = await connect({}, { declare });
+        await expect(other.adapter.declare(changed)).rejects.toMatchObject({
+          adapterCode: 'topology-conflict',
+          message: expect.stringMatching(/--billing" is ordered, but declared unordered/),
+        });
+        await other.adapter.declare(topology);
+      }
+    };
+    await refuse();
+    await publish(adapter, [message(topology, 'x', { key: 'k' })]);
+    const { got, source } = await consume(adapter, topology);
+    await until(async () => got.length === 1 && (await adapter.backlog(topology, 'billing')).ready === 0);
+    await refuse();
+    await source.stop();
+    await refuse();
+  });
+
+  it('warns of a topic with fewer replicas than the options promise, and health is red', async () => {
+    const [plain, strict] = [await connect(), await connect({ replication: 3, minInsync: 2 })];
+    const topology = topologyOf();
+    await plain.adapter.declare(topology);
+    await strict.adapter.declare(topology);
+    expect(strict.events).toMatchObject([
+      { type: 'connected' },
+      { type: 'warning', code: 'durability', detail: expect.stringContaining(`"${topology.topic}" has 1 replicas`) },
+    ]);
+    expect((await strict.adapter.health()).checks).toMatchObject([
+      { name: 'broker', ok: true },
+      { name: 'durability', ok: false },
+    ]);
+    expect((await plain.adapter.health()).checks).toMatchObject([{ name: 'broker', ok: true }]);
+  });
+
   it('creates nothing under verify, and misses what is not there', async () => {
     const { adapter } = await connect({}, { declare: 'verify' });
     await expect(adapter.declare(topologyOf())).rejects.toMatchObject({ adapterCode: 'topology-missing' });

@@ -10,7 +10,7 @@ import type { Capabilities } from '../../src/port.ts';
 
 const adapters: Readonly<Record<string, Capabilities>> = {
   RabbitMQ: rabbitmq({ url: 'amqp://localhost' }).capabilities,
-  Kafka: kafka({ brokers: 'localhost:9092' }).capabilities,
+  Kafka: kafka({ brokers: 'localhost:9092', replication: 3, minInsync: 2 }).capabilities,
   Redis: redis({ url: 'redis://localhost' }).capabilities,
   SQLite: sqlite({ path: 'table.db' }).capabilities,
   Memory: memory().capabilities,

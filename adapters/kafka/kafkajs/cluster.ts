@@ -10,6 +10,7 @@ import type { Sockets } from './sockets.ts';
 export interface RawPartition {
   readonly partitionId: number;
   readonly leader: number;
+  readonly replicas: readonly number[];
 }
 
 export interface RawRecord {

@@ -1,4 +1,4 @@
-import type { RawBroker, RawCluster } from './cluster.ts';
+import type { RawBroker, RawCluster, RawPartition } from './cluster.ts';
 import { isTransient, protocolType } from './errors.ts';
 
 const KNOWN_FOR_MS = 60_000;
@@ -12,6 +12,8 @@ export interface Leadership {
   /** As last told, for a minute; `anew` asks again. */
   of(topic: string, anew?: boolean): Promise<Leaders>;
   partitionsOf(topic: string): Promise<number | undefined>;
+  /** The fewest of any partition. */
+  replicasOf(topic: string): Promise<number | undefined>;
   /** Leaders move, and take a moment to lead: what fails at an old one is asked again of the new one. */
   asking<T>(topic: string, ask: (leaders: Leaders) => Promise<T>): Promise<T>;
 }
@@ -19,14 +21,26 @@ export interface Leadership {
 export function leadership(cluster: RawCluster, patienceMs: number): Leadership {
   const known = new Map<string, { readonly leaders: Leaders; readonly until: number }>();
 
-  async function describe(topic: string): Promise<Leaders> {
-    known.delete(topic);
+  async function ask(topic: string): Promise<readonly RawPartition[]> {
     const broker = await cluster.brokerPool.findConnectedBroker();
     const { topicMetadata } = await broker.metadata([topic]);
-    const found = topicMetadata.find((one) => one.topic === topic);
-    const leaders = new Map((found?.partitionMetadata ?? []).map((one) => [one.partitionId, one.leader]));
+    return topicMetadata.find((one) => one.topic === topic)?.partitionMetadata ?? [];
+  }
+
+  async function describe(topic: string): Promise<Leaders> {
+    known.delete(topic);
+    const leaders = new Map((await ask(topic)).map((one) => [one.partitionId, one.leader]));
     known.set(topic, { leaders, until: Date.now() + KNOWN_FOR_MS });
     return leaders;
+  }
+
+  async function unlessMissing<T>(answer: Promise<T>): Promise<T | undefined> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
+      throw error;
+    }
   }
 
   async function of(topic: string, anew = false): Promise<Leaders> {
@@ -36,13 +50,10 @@ export function leadership(cluster: RawCluster, patienceMs: number): Leadership 
 
   return {
     of,
-    async partitionsOf(topic) {
-      try {
-        return (await describe(topic)).size;
-      } catch (error) {
-        if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
-        throw error;
-      }
+    partitionsOf: async (topic) => (await unlessMissing(describe(topic)))?.size,
+    async replicasOf(topic) {
+      const partitions = await unlessMissing(ask(topic));
+      return partitions && Math.min(...partitions.map(({ replicas }) => replicas.length));
     },
     async asking(topic, ask) {
       let anew = false;
