@@ -18,7 +18,7 @@ const bench = benchOf(() => watched.primary.url);
 
 const numbered = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => String(from + n));
 
-describe('redis behind Sentinels', () => {
+describe('redis behind Sentinels', { timeout: 180_000 }, () => {
   it('Trap 22: kill -9 of the primary: publishing and consuming go on at the new one, and only the last confirmed can be lost', async () => {
     const topic = defineTopic<string>('orders', { groups: { g: {} } });
     await using client = await connect({ adapter: redis({ sentinels: watched.options, commandTimeoutMs: 1_000 }) });
@@ -27,23 +27,27 @@ describe('redis behind Sentinels', () => {
     let confirmed = 0;
     let confirmedByOld = 0;
     const publishing = (async () => {
-      for (const id of numbered(0, 1_200)) {
+      for (const id of numbered(0, 400)) {
         await client.publish(topic, `payload of ${id}`, { id, timeoutMs: 60_000 });
         confirmed += 1;
       }
     })();
-    await until('some are confirmed', () => confirmed >= 600);
+    await until('some are confirmed', () => confirmed >= 200, 60_000);
     await watched.primary.kill();
     confirmedByOld = confirmed;
     await publishing;
     expect(await watched.primaryPort()).toBe(new URL(watched.replica.url).port);
-    const missing = () => numbered(0, 1_200).filter((id) => !handled.has(id));
-    await until('all that the new one has are handled', async () => {
-      const { ready = 0, inFlight = 0 } = await client.backlog(topic, 'g');
-      return ready + inFlight === 0;
-    });
+    const missing = () => numbered(0, 400).filter((id) => !handled.has(id));
+    await until(
+      'all that the new one has are handled',
+      async () => {
+        const { ready = 0, inFlight = 0 } = await client.backlog(topic, 'g');
+        return ready + inFlight === 0;
+      },
+      60_000,
+    );
     // Replication is a stream: what is lost is its end, of which some may have been handled.
-    expect(missing().filter((id) => Number(id) < confirmedByOld - 100 || Number(id) >= confirmedByOld)).toEqual([]);
+    expect(missing().filter((id) => Number(id) < confirmedByOld - 50 || Number(id) >= confirmedByOld)).toEqual([]);
     await watched.primary.restart();
     await client.publish(topic, 'last', { id: 'last' });
     await until('the last is handled', () => handled.has('last'));
