@@ -54,7 +54,7 @@ export async function closeInOrder(client: Closing, drainMs: number): Promise<Cl
   const drained = await Promise.all([...consumers].map((consumer) => attempt(consumer.close({ drainMs }))));
   client.refuse();
   await within(left(), relays);
-  await within(left() + GRACE_MS, drain?.stop(left() / 2) ?? relays);
+  if (drain !== undefined) await within(left() + GRACE_MS, attempt(drain.stop(left() / 2)));
   topologies.close();
   const { unknown } = await publisher.close(left());
   // With their publishes answered, relays end by themselves.

@@ -53,6 +53,8 @@ const CHECKS: Readonly<Record<keyof RelayOptions<unknown>, Check>> = {
 export interface RelayWays {
   /** Most rows to be read now, 0 for none. @default `size` */
   most?(size: number, inFlight: number): number;
+  /** Some of them are on their way. */
+  launched?(): void;
   /** Gives up what is on its way to the broker; its rows stay as they are. Who has one also stops the relay before its client closes. */
   readonly signal?: AbortSignal;
   settled?(settlements: readonly Settled[], rowIds: readonly string[]): void;
@@ -148,7 +150,10 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
         const rows = mine.length === 0 || full || most === 0 ? [] : await store.read(mine, most + flight.size);
         if (rows[0]?.readAt !== undefined) storeAheadMs = rows[0].readAt - performance.now();
         const launched = flight.launch(rows);
-        if (launched > 0) await flight.landed(SLOW_MS);
+        if (launched > 0) {
+          ways.launched?.();
+          await flight.landed(SLOW_MS);
+        }
         await pace.next(launched > 0, () => stopping);
       } catch (error) {
         inside.emitter.emit('error', { during: 'read outbox rows', error });

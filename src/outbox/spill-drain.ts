@@ -49,22 +49,22 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
 
-  const stuck = (): boolean => failing || spill.cutOff;
+  const stuck = (): boolean => failing || spill.outages.cutOff;
 
   const ways: RelayWays = {
     signal: stop.signal,
     most(size, inFlight) {
       if (!stuck()) return size;
-      const now = performance.now();
-      if (inFlight > 0 || now < probeAt) return 0;
-      probeAt = now + PROBE_EVERY_MS;
-      return 1;
+      return inFlight > 0 || performance.now() < probeAt ? 0 : 1;
+    },
+    launched() {
+      probeAt = performance.now() + PROBE_EVERY_MS;
     },
     settled(settlements, rowIds) {
       const gone = settlements.filter(({ kind }) => kind !== 'later');
       failing = gone.length === 0;
       const settled = new Set(rowIds);
-      spill.gone(gone.map(({ rowId }) => rowId).filter((rowId) => settled.has(rowId)));
+      spill.chains.gone(gone.map(({ rowId }) => rowId).filter((rowId) => settled.has(rowId)));
     },
   };
 
@@ -72,11 +72,11 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
     try {
       note(await spill.writer.measure());
       if (rows > 0) await begin();
-      const asked = spill.rows(MOST_ROWS_ASKED);
+      const asked = spill.chains.rows(MOST_ROWS_ASKED);
       if (asked.length > 0) {
         // Those of shards that another relay has.
         const left = new Set(await settings.spill.left(asked));
-        spill.gone(asked.map(({ rowId }) => rowId).filter((rowId) => !left.has(rowId)));
+        spill.chains.gone(asked.map(({ rowId }) => rowId).filter((rowId) => !left.has(rowId)));
       }
     } catch (error) {
       emitter.emit('error', { during: 'look after spilled messages', error });
@@ -96,7 +96,7 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
 
   async function begin(): Promise<void> {
     if (relay !== undefined || stop.signal.aborted) return;
-    failing = spill.away;
+    failing = spill.outages.anyAway;
     const begun = relayBy({ client, outbox: settings.outbox, timeoutMs: TIMEOUT_MS, maxIdleMs: BUSY_LOOK_MS }, ways);
     relay = begun;
     try {
@@ -124,7 +124,7 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
     if (looking !== undefined || stop.signal.aborted) return;
     looking = look().finally(() => {
       looking = undefined;
-      const busy = rows > 0 || spill.rows(1).length > 0;
+      const busy = rows > 0 || spill.chains.rows(1).length > 0;
       if (!stop.signal.aborted) lookLater(!busy ? IDLE_LOOK_MS : stuck() ? AWAY_LOOK_MS : BUSY_LOOK_MS);
     });
   }

@@ -138,7 +138,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
         (error) => error instanceof BatchFailed && error.transient,
         (state) => {
           emitter.emit('breaker', { topic, state });
-          if (state === 'open') spill?.opened(topic);
+          if (state === 'open') spill?.outages.leave(topic);
         },
       ),
       context: {
@@ -155,11 +155,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
               position === undefined ? { id, outcome: 'confirmed' } : { id, outcome: 'confirmed', position },
             ),
           );
-          if (spill?.engaged) spill.succeeded(topic);
+          if (spill?.engaged) spill.outages.succeeded(topic);
         },
         unroutable: (pending) => answer(pending, () => pending.reject(unroutableError(pending))),
         rejected: (pending, error) => answer(pending, () => pending.reject(rejectedError(pending, error))),
-        failed: () => spill?.failed(made),
+        failed: () => spill?.outages.failed(topic),
         onRetry: (count, attempt, error) => emitter.emit('publish-retry', { topic, count, attempt, error }),
       },
       inFlight: 0,
@@ -258,7 +258,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
         go() {
           pending.admitted = true;
           if (spills !== undefined) {
-            if (undeclared !== undefined) return spills.takeUndeclared(pending, destination);
+            if (undeclared !== undefined) return spills.takeUndeclared(pending);
             if ((spills.engaged || destination.breaker.open) && spills.takes(pending, destination)) return;
           }
           destination.queue.add(pending);
@@ -275,6 +275,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
   async function close(drainMs: number): Promise<{ readonly unknown: number }> {
     closed = true;
+    spill?.closing();
     const graceMs = spill === undefined ? 0 : Math.min(SPILL_GRACE_MS, drainMs / 2);
     await idle(drainMs - graceMs);
     if (spill !== undefined && pendings.size > 0) {

@@ -6,6 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { sqliteStore } from '../../adapters/sqlite/store.ts';
+import { isHoldfastError } from '../../src/errors.ts';
 import type { BrokerAdapter, Store } from '../../src/port.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
@@ -68,9 +69,11 @@ export function spillOutages({ kind, adapter, store: openStore = sqliteFile }: S
         const consumer = await connect({ adapter: adapter(fleet.server.url) });
         const { inbox } = ledger.store as unknown as Store<DatabaseSync>;
         await ledger.table();
-        await consumer.consume(topic, { group: 'g', inbox, concurrency: KEYS }, ({ payload }, { tx }) => {
-          tx.prepare('INSERT INTO effects (key, n) VALUES (?, ?)').run(payload.key, payload.n);
-        });
+        await subscribed(() =>
+          consumer.consume(topic, { group: 'g', inbox, concurrency: KEYS }, ({ payload }, { tx }) => {
+            tx.prepare('INSERT INTO effects (key, n) VALUES (?, ?)').run(payload.key, payload.n);
+          }),
+        );
         const outcomes: string[] = [];
         const publishing: Promise<void>[] = [];
         let ending: Promise<void> | undefined;
@@ -105,6 +108,19 @@ export function spillOutages({ kind, adapter, store: openStore = sqliteFile }: S
         await kept.close();
         await ledger.close();
       }, 180_000);
+    }
+  });
+}
+
+/** A topic that was made a moment ago may not have its leaders yet. */
+async function subscribed(consume: () => Promise<unknown>): Promise<void> {
+  await until('the consumer subscribes', async () => {
+    try {
+      await consume();
+      return true;
+    } catch (error) {
+      if (isHoldfastError(error) && error.retryable) return false;
+      throw error;
     }
   });
 }
