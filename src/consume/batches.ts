@@ -118,6 +118,11 @@ async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
   }
 }
 
+/** Some messages have failed by `fail()`: their transaction is not committed, and it is no fault of the others. */
+class RolledBack extends Error {
+  override readonly name: string = 'RolledBack';
+}
+
 /** The one call for all. */
 async function together(items: readonly Item[], context: BatchRun, handler: BatchHandler): Promise<Failures> {
   const { plan, topic, calls, closing } = context;
@@ -158,7 +163,7 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
         return call.signal;
       },
     });
-    if (tx !== undefined && failures.size > 0) throw failures.values().next().value?.error;
+    if (tx !== undefined && failures.size > 0) throw new RolledBack('a message of the batch has failed');
   };
   try {
     const fresh = await (plan.inbox === undefined
@@ -179,7 +184,7 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
     for (const item of items) {
       if (failures.has(item)) continue;
       failures.set(item, shared ? { error } : undefined);
-      if (!shared) failed(item, error, context);
+      if (!shared && !(error instanceof RolledBack)) failed(item, error, context);
       const held = context.breaker !== undefined && context.breaker.state !== 'closed';
       if (error instanceof StoreFailed || closing.aborted || (!shared && (held || !leavesOne(item.work, context))))
         item.work.attempts -= 1;

@@ -36,11 +36,11 @@ export async function guarded(work: Work, context: ProcessContext, run: () => Pr
 
 async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   const { delivery } = work;
-  if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now())
-    return expired(work, context);
   const identity =
     identityOf(delivery.message) ??
     (context.stablePositions ? identityOf({ ...delivery.message, id: delivery.position }) : undefined);
+  if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now())
+    return (await known(work, identity, context)) ? settleDone(work, context) : expired(work, context);
   if (identity === undefined && (context.plan.inbox !== undefined || context.plan.dedupe !== undefined)) {
     return dead(
       work,
@@ -51,7 +51,10 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   }
   if (work.suspect) {
     const begun = await begin(work, context);
-    if (begun === 'exhausted') return dead(work, context, 'crashed', crashedError(work));
+    if (begun === 'exhausted')
+      return (await known(work, identity, context))
+        ? settleDone(work, context)
+        : dead(work, context, 'crashed', crashedError(work));
     if (begun === 'uncounted') return retry(work, context, 1_000);
     if (begun === 'copied') return true;
   }
@@ -64,6 +67,19 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   }
   if (context.plan.dedupe !== undefined && identity !== undefined) return deduped(work, payload, identity, context);
   return attempts(work, payload, identity, context);
+}
+
+/** Whether the inbox knows it as handled: what comes again, its acknowledgement lost, must not be dead as well. */
+async function known(
+  { delivery }: Work,
+  identity: string | undefined,
+  { plan, topic, emitter }: ProcessContext,
+): Promise<boolean> {
+  if (plan.inbox === undefined || identity === undefined) return false;
+  const [seen] = await plan.inbox.seen([{ group: plan.group, topic: topic.name, identity }]);
+  if (seen !== true) return false;
+  emitter.emit('duplicate', { topic: topic.name, group: plan.group, id: delivery.message.id ?? delivery.position });
+  return true;
 }
 
 /** Handles until it succeeds, is to be tried later or is given up. `failed` is a first failure that happened elsewhere (in a batch). */

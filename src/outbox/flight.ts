@@ -9,6 +9,8 @@ export type Settled = RowSettlement & { readonly shard: number };
 
 export interface Flight {
   readonly size: number;
+  /** A read begins. What is settled before it returns may still be in it, as it was. */
+  reading(): void;
   /** Of what was read, publishes all that is not on its way already; returns how many that are. */
   launch(rows: readonly OutboxRow[]): number;
   /** Resolves when nothing is on its way, or after `withinMs`. */
@@ -34,6 +36,8 @@ export function createFlight({ chainOf, publish, settle, failed }: FlightSteps):
     readonly settled: readonly Settled[];
   }[] = [];
   let settling = false;
+  // Rows and keys that were on their way while the current read was.
+  let outdated = new Set<string>();
 
   async function fly(chain: readonly OutboxRow[], name: string | undefined): Promise<void> {
     const settled: Settled[] = [];
@@ -62,8 +66,13 @@ export function createFlight({ chainOf, publish, settle, failed }: FlightSteps):
         failed(error);
       }
       for (const { chain, name } of batch) {
-        for (const { rowId } of chain) rows.delete(rowId);
-        if (name !== undefined) busy.delete(name);
+        for (const { rowId } of chain) {
+          rows.delete(rowId);
+          outdated.add(rowId);
+        }
+        if (name === undefined) continue;
+        busy.delete(name);
+        outdated.add(name);
       }
     }
     settling = false;
@@ -74,14 +83,17 @@ export function createFlight({ chainOf, publish, settle, failed }: FlightSteps):
     get size() {
       return rows.size;
     },
+    reading() {
+      outdated = new Set();
+    },
     launch(read) {
       const chains: { readonly chain: OutboxRow[]; readonly name: string | undefined }[] = [];
       const byName = new Map<string, OutboxRow[]>();
       let launched = 0;
       for (const row of read) {
-        if (rows.has(row.rowId)) continue;
+        if (rows.has(row.rowId) || outdated.has(row.rowId)) continue;
         const name = chainOf(row);
-        if (name !== undefined && busy.has(name)) continue;
+        if (name !== undefined && (busy.has(name) || outdated.has(name))) continue;
         launched += 1;
         const chain = name === undefined ? undefined : byName.get(name);
         if (chain !== undefined) chain.push(row);

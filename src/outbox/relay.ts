@@ -147,6 +147,7 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
       const full = flight.size >= batchSize * MOST_BATCHES;
       try {
         const most = ways.most === undefined ? batchSize : ways.most(batchSize, flight.size);
+        flight.reading();
         const rows = mine.length === 0 || full || most === 0 ? [] : await store.read(mine, most + flight.size);
         if (rows[0]?.readAt !== undefined) storeAheadMs = rows[0].readAt - performance.now();
         const launched = flight.launch(rows);

@@ -42,12 +42,23 @@ it('settles what is confirmed while others are still on their way', async () => 
 });
 
 it('does not publish a row again that is on its way', async () => {
-  const { flight, publishing, end } = flightWith();
+  const { flight, publishing } = flightWith();
   flight.launch([row('1')]);
   expect(flight.launch([row('1'), row('2')])).toBe(1);
   expect([...publishing.keys()]).toEqual(['1', '2']);
+});
+
+it('what was settled while a read was under way is not published again, nor what follows its key', async () => {
+  const { flight, publishing, end } = flightWith();
+  flight.launch([row('1'), row('2', 'k')]);
+  flight.reading();
   await end('1');
-  expect(flight.launch([row('1')])).toBe(1);
+  await end('2', 'later');
+  // As the database saw them before.
+  expect(flight.launch([row('1'), row('2', 'k'), row('3', 'k'), row('4')])).toBe(1);
+  expect([...publishing.keys()]).toEqual(['4']);
+  flight.reading();
+  expect(flight.launch([row('2', 'k'), row('3', 'k')])).toBe(2);
 });
 
 it('G5: rows of a key go one after the other, also over two reads', async () => {
@@ -59,6 +70,7 @@ it('G5: rows of a key go one after the other, also over two reads', async () => 
   expect([...publishing.keys()]).toEqual(['4', '2']);
   await end('2');
   expect(settled).toEqual([['1 sent', '2 sent']]);
+  flight.reading();
   expect(flight.launch([row('3', 'k')])).toBe(1);
 });
 
@@ -77,6 +89,7 @@ it('when settling fails the rows may be read again', async () => {
   flight.launch([row('1')]);
   await end('1');
   expect(failures).toHaveLength(1);
+  flight.reading();
   expect(flight.launch([row('1')])).toBe(1);
 });
 
