@@ -10,5 +10,6 @@ brokerSuite({
   adapter: () => rabbitmq({ url: urlOf('rabbitmq') }),
   child: { url: urlOf('rabbitmq') },
   server: () => privateServer('rabbitmq', (url) => rabbitmq({ url })),
+  report: console.log,
   inbox: inboxInFile,
 });

@@ -10,5 +10,6 @@ brokerSuite({
   adapter: () => redis({ url: urlOf('redis') }),
   child: { url: urlOf('redis') },
   server: () => privateServer('redis', (url) => redis({ url })),
+  report: console.log,
   inbox: inboxInFile,
 });

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'vitest';
 import type { Client } from '../../src/client.ts';
-import { connect } from '../../src/connect.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { defineTopic, type Topic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import type { FaultProxy } from '../fleet/proxy.ts';
+import { connect } from './traps-connect.ts';
 import type { TrapFleet } from './traps-fleet.ts';
 
 export interface ConsumeTraps {

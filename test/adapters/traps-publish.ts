@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'vitest';
 import type { Client } from '../../src/client.ts';
-import { connect } from '../../src/connect.ts';
 import { isHoldfastError, type PublishFailure } from '../../src/errors.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { defineTopic, type Topic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import type { FaultProxy } from '../fleet/proxy.ts';
+import { connect } from './traps-connect.ts';
 import type { TrapFleet } from './traps-fleet.ts';
 
 export interface PublishTraps {
@@ -169,7 +169,8 @@ function sceneOf(
 async function outcomeOf(client: Client, topic: Topic<string>, id: string, timeoutMs: number): Promise<Outcome> {
   let timer: NodeJS.Timeout | undefined;
   const hung = new Promise<Outcome>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs + 1_000, 'hung');
+    // Later than its deadline is found out by traps-connect.ts.
+    timer = setTimeout(resolve, timeoutMs + 10_000, 'hung');
   });
   const settled = client.publish(topic, `payload of ${id}`, { id, timeoutMs }).then(
     (): Outcome => 'confirmed',

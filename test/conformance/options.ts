@@ -29,6 +29,8 @@ export interface BrokerSuiteOptions {
   readonly clock?: 'own' | 'machine';
   /** An inbox of its own for a case, for effects once. */
   readonly inbox: () => Promise<InboxUnderTest>;
+  /** Is told what was measured, line by line. @default nobody */
+  readonly report?: (line: string) => void;
   /** The longest that any one condition is waited for, in milliseconds. @default 40_000 */
   readonly patienceMs?: number;
 }
@@ -43,7 +45,7 @@ export interface PrivateServer {
   adapter(): BrokerAdapter;
   /** Kills it without warning. */
   kill(): Promise<void>;
-  /** Starts it again with the data it had. */
+  /** Starts it again with the data it had; resolves as soon as it serves clients. */
   restart(): Promise<void>;
   /** Ends it and removes its data. */
   stop(): Promise<void>;

@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { Client, Handler, PublishOptions } from '../../src/client.ts';
 import { type ConnectOptions, connect } from '../../src/connect.ts';
 import type { Consumer } from '../../src/consume/consumer.ts';
 import type { ConsumeOptions } from '../../src/consume/options.ts';
 import type { Topic } from '../../src/topic.ts';
+import { deadlineWatch } from './deadline-watch.ts';
 import { handlingOf, type Ledger, ledger, type Order } from './ledger.ts';
 import { type Observed, observed } from './observe.ts';
 import type { BrokerSuiteOptions, PrivateServer } from './options.ts';
@@ -69,13 +71,14 @@ export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => 
   const said: string[] = [];
   const short = randomUUID().slice(0, 8);
   let names = 0;
+  const deadlines = deadlineWatch();
   const defer = (cleanup: () => unknown): void => void cleanups.push(cleanup);
 
   async function open(
     adapter: ReturnType<BrokerSuiteOptions['adapter']>,
     options: Partial<ConnectOptions>,
   ): Promise<Client> {
-    const client = await connect({ adapter, source: 'conformance', ...options });
+    const client = deadlines.watch(await connect({ adapter, source: 'conformance', ...options }));
     client.on('error', ({ during, error }) => said.push(`error during ${during}: ${String(error)}`));
     client.on('unsettled', ({ group, stale, unknown }) =>
       said.push(`unsettled in ${group}: ${stale} stale, ${unknown} unknown`),
@@ -129,11 +132,13 @@ export async function inWorld(suite: BrokerSuiteOptions, run: (world: World) => 
 
   try {
     await run(world);
+    assert.deepEqual(deadlines.late, [], 'publishes without an outcome a second after their deadline');
   } catch (error) {
     const all = [...said, ...victims.flatMap((victim) => victim.said.map((line) => `process ${victim.name}: ${line}`))];
     if (error instanceof Error && all.length > 0) error.message += `\n  clients said: ${all.slice(-20).join('\n    ')}`;
     throw error;
   } finally {
+    deadlines.end();
     for (const each of gates) each.open();
     for (const cleanup of cleanups.reverse()) await cleanup();
   }
