@@ -5,6 +5,7 @@ import { discard } from './dead-letters/discard.ts';
 import type { LetterFilter } from './dead-letters/filter.ts';
 import type { Letter } from './dead-letters/letter.ts';
 import { type ListOptions, list } from './dead-letters/list.ts';
+import { type Released, type ReleaseOptions, release, type StandingKey, standingKeys } from './dead-letters/release.ts';
 import { type Replayed, type ReplayOptions, replay } from './dead-letters/replay.ts';
 import type { LettersContext } from './dead-letters/walk.ts';
 
@@ -14,6 +15,7 @@ export type { LetterEdit } from './dead-letters/edit.ts';
 export type { LetterFilter, LetterWhere } from './dead-letters/filter.ts';
 export type { Letter } from './dead-letters/letter.ts';
 export type { ListOptions } from './dead-letters/list.ts';
+export type { Released, ReleaseOptions, StandingKey } from './dead-letters/release.ts';
 export type { Replayed, ReplayOptions } from './dead-letters/replay.ts';
 
 export interface DeadLetters<I = unknown> {
@@ -26,6 +28,13 @@ export interface DeadLetters<I = unknown> {
   replay(options?: ReplayOptions<I>): Promise<Replayed>;
   /** Removes letters for good. Needs a filter, so that nothing is emptied by a slip. */
   discard(filter: LetterFilter): Promise<{ readonly discarded: number }>;
+  /** Keys that stand still (`onExhausted: 'halt-key'`), the oldest first. */
+  halted(options: Pick<ReleaseOptions, 'halts'>): Promise<readonly StandingKey[]>;
+  /**
+   * Has the messages of a key that stands still handled again, in their order, new ones behind them, and waits until the
+   * key is free. Interrupted anywhere, here or in a consumer, the next call goes on.
+   */
+  release(key: string, options: ReleaseOptions): Promise<Released>;
 }
 
 export function deadLettersOf(context: LettersContext): DeadLetters {
@@ -35,5 +44,7 @@ export function deadLettersOf(context: LettersContext): DeadLetters {
     countBy: (by, filter) => countBy(context, by, filter),
     replay: (options) => replay(context, options),
     discard: (filter) => discard(context, filter),
+    halted: ({ halts }) => standingKeys(context, halts),
+    release: (key, options) => release(context, key, options),
   };
 }

@@ -17,6 +17,7 @@ export type { ConsumerBreakerOptions } from './consume/breaker.ts';
 export type { Consumer, Drained } from './consume/consumer.ts';
 export { type MemoryDedupeOptions, memoryDedupe } from './consume/dedupe.ts';
 export type { LaneWeights } from './consume/lanes.ts';
+export { memoryHalts } from './consume/memory-halts.ts';
 export type { BatchOptions, Classified, ConsumeOptions } from './consume/options.ts';
 export type {
   CanaryOptions,
@@ -29,8 +30,11 @@ export type {
   LetterFilter,
   LetterWhere,
   ListOptions,
+  Released,
+  ReleaseOptions,
   Replayed,
   ReplayOptions,
+  StandingKey,
 } from './dead-letters.ts';
 export {
   DeadLetter,
@@ -63,6 +67,9 @@ export type {
   DedupeStore,
   Delivery,
   GroupTopology,
+  Halt,
+  HaltedKey,
+  HaltStore,
   Headers,
   Inbox,
   InboxClaim,

@@ -1,5 +1,6 @@
 import type { Store } from '../../src/port.ts';
 import { additions } from './additions.ts';
+import { haltStore } from './halts.ts';
 import { inboxOf } from './inbox.ts';
 import { migrate } from './migrate.ts';
 import { namesOf } from './names.ts';
@@ -43,6 +44,7 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
       relay: relayStore(pool, names, wake.onWake),
     },
     inbox: inboxOf(pool, names, added),
+    halts: haltStore(pool, names),
     spill: spillStore(pool, names, source, added),
     migrate: () => migrate(pool, names),
     async close() {

@@ -1,4 +1,5 @@
 import { explained } from './errors.ts';
+import { haltTables } from './halts.ts';
 import type { Names } from './names.ts';
 import type { PgPool, PgTransaction } from './pool.ts';
 import { inTransaction } from './transaction.ts';
@@ -48,6 +49,7 @@ export async function createSchema(tx: PgTransaction, { schema, quotedSchema }: 
 const versions: readonly ((names: Names) => readonly string[])[] = [
   (names) => [...outboxTables(names), ...leaseTables(names), ...inboxTable(names)],
   (names) => spillColumns(names),
+  (names) => haltTables(names),
 ];
 
 /** The columns of a message, the same in the outbox and among the parked. */

@@ -12,6 +12,8 @@ export interface Names {
   readonly relays: string;
   readonly inbox: string;
   readonly dedupe: string;
+  readonly haltedKeys: string;
+  readonly haltedMessages: string;
   readonly migrations: string;
   /** Where rows of this outbox are announced. Channels belong to the whole database, and are at most 63 bytes long. */
   readonly channel: string;
@@ -32,6 +34,8 @@ export function namesOf(schema: string, prefix: string): Names {
     relays: table('outbox_relays'),
     inbox: table('inbox'),
     dedupe: table('dedupe'),
+    haltedKeys: table('halted_keys'),
+    haltedMessages: table('halted_messages'),
     migrations: table('migrations'),
     channel: `holdfast_${place}`,
   };

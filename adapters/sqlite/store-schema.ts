@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { haltTables } from './store-halts-schema.ts';
 
 /** Shards of every outbox. */
 export const shards = 64;
@@ -53,6 +54,7 @@ const versions: readonly string[] = [
    ALTER TABLE holdfast_outbox_parked ADD COLUMN published_at INTEGER;
    -- Counts and sums them without reading a message.
    CREATE INDEX holdfast_outbox_spilled ON holdfast_outbox (added_at, spilled_bytes) WHERE spilled_bytes IS NOT NULL;`,
+  haltTables,
 ];
 
 /** Creates or upgrades the tables. To be called inside a write transaction: several processes may start at once. */

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Store } from '../../src/port.ts';
 import { storeConnection } from './store-connection.ts';
+import { haltStore } from './store-halts.ts';
 import { storeInbox } from './store-inbox.ts';
 import { checkStoreOptions, type SqliteStoreOptions } from './store-options.ts';
 import { outboxWriter } from './store-outbox.ts';
@@ -44,6 +45,7 @@ export function sqliteStore(options: SqliteStoreOptions): Store<DatabaseSync> {
       relay: relayStore(connection, wake.onWake),
     },
     inbox: storeInbox(connection, watch),
+    halts: haltStore(connection),
     spill: spillStore(connection, source, wake.ring),
     migrate: () => connection.write(migrateStore),
     async close() {

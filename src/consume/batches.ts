@@ -7,6 +7,7 @@ import { withRetries } from '../policy/retry.ts';
 import type { CallContext, ProcessContext, Runner } from './context.ts';
 import { decode, messageFor } from './decode.ts';
 import { type Claim, claimed } from './dedupe.ts';
+import { parkedName } from './halt.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import type { BatchOptions } from './options.ts';
 import { lostError } from './outcome.ts';
@@ -96,12 +97,16 @@ function again(
 }
 
 async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
-  const { topic, plan, stablePositions } = context;
+  const { topic, plan, stablePositions, halts } = context;
   const { message } = work.delivery;
   const identity =
     identityOf(message) ?? (stablePositions ? identityOf({ ...message, id: work.delivery.position }) : undefined);
   if (identity === undefined && (plan.inbox !== undefined || plan.dedupe !== undefined)) return undefined;
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
+  if (halts !== undefined && message.key !== undefined) {
+    if (identity === undefined || (await halts.isHalted(work).catch(() => true))) return undefined;
+    work.parking = { name: parkedName(identity), token: '', entry: 'free' };
+  }
   try {
     const payload = await decode(topic, work.delivery);
     const claim = plan.dedupe === undefined ? undefined : await claimed(work, identity!, context);

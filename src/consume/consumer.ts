@@ -11,6 +11,7 @@ import { type ConsumerBreaker, consumerBreaker } from './breaker.ts';
 import { createCalls } from './calls.ts';
 import type { ProcessContext, Runner } from './context.ts';
 import { createDispatch } from './dispatch.ts';
+import { createHalts } from './halt.ts';
 import { heldKeys } from './held.ts';
 import { retryMarks } from './marks.ts';
 import type { ConsumePlan } from './options.ts';
@@ -142,6 +143,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     emitter,
     breaker,
     rate,
+    halts: plan.halts && createHalts(plan.halts, names, { emitter, closing: closing.signal }),
     renewals: plan.dedupe && createRenewals(plan.dedupe, plan.group, emitter),
     closing: closing.signal,
     crashPoint: setup.crashPoint,

@@ -7,6 +7,7 @@ import type { Delivery, Headers, SettleOutcome } from '../port.ts';
 import type { Topic } from '../topic.ts';
 import type { ConsumerBreaker } from './breaker.ts';
 import type { Calls } from './calls.ts';
+import type { Halts } from './halt.ts';
 import type { ConsumePlan } from './options.ts';
 import type { Renewals } from './renewals.ts';
 import type { Settler } from './settle.ts';
@@ -28,6 +29,8 @@ export interface ProcessContext {
   readonly emitter: Emitter;
   readonly breaker: ConsumerBreaker | undefined;
   readonly rate: Rate;
+  /** Undefined unless keys stand still where a message cannot be handled (S27). */
+  readonly halts: Halts | undefined;
   /** Undefined without a dedupe store, or where it renews nothing. */
   readonly renewals: Renewals | undefined;
   /** Aborts when the consumer stops waiting for handlers. */

@@ -6,6 +6,15 @@ import { wholeMs } from '../policy/delays.ts';
 import type { BrokerAdapter } from '../port.ts';
 import type { ConsumePlan } from './options.ts';
 
+/** S27: only where there is order has a key anything to stand still for. */
+export function checkHalts(topic: string, { group, halts }: ConsumePlan, ordered: boolean): void {
+  if (halts === undefined || ordered) return;
+  throw new HoldfastError(
+    'invalid-option',
+    `Group "${group}" of topic "${topic}" is not ordered, so no key of it can stand still: declare it with order: 'key', or leave out onExhausted: 'halt-key'`,
+  );
+}
+
 /** S25: more handlers than transactions work, but wait. */
 export function warnOfInbox(topic: string, { group, inbox, concurrency }: ConsumePlan, emitter: Emitter): void {
   if (inbox === undefined || !(concurrency > inbox.maxTransactions)) return;

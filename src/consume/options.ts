@@ -13,7 +13,7 @@ import {
   text,
 } from '../options.ts';
 import { type RetryOptions, type RetryPlan, retryChecks, retryPlan } from '../policy/delays.ts';
-import type { DedupeStore, Inbox } from '../port.ts';
+import type { DedupeStore, HaltStore, Inbox } from '../port.ts';
 import { type ConsumerBreakerOptions, consumerBreakerChecks } from './breaker.ts';
 import { DEFAULT_WEIGHTS, type LaneWeights } from './lanes.ts';
 
@@ -44,6 +44,13 @@ export interface ConsumeOptions<Tx = undefined> {
   readonly breaker?: ConsumerBreakerOptions;
   /** What a thrown error means. @default 'retry' */
   readonly classify?: (error: unknown, context: { readonly message: Message; readonly attempts: number }) => Classified;
+  /**
+   * What becomes of a message that cannot be handled. `'halt-key'`, for ordered groups: its key stands still, it and all
+   * later ones of the key are dead-lettered as `halted`, until `deadLetters(…).release(key)`. @default 'dead-letter'
+   */
+  readonly onExhausted?: 'dead-letter' | 'halt-key';
+  /** Where it is kept which keys stand still: `store.halts`. One read per message, or per `concurrency` messages at once. */
+  readonly halts?: HaltStore;
   /** Where a group that does not exist yet begins (S5). @default 'earliest' */
   readonly from?: 'earliest' | 'latest' | Date;
   /** Shares of the lanes when all have messages. @default { high: 64, normal: 8, low: 1 } */
@@ -68,6 +75,8 @@ export interface ConsumePlan {
   readonly dedupe: DedupeStore | undefined;
   readonly breaker: ConsumerBreakerOptions | undefined;
   readonly classify: NonNullable<ConsumeOptions['classify']>;
+  /** Set if keys may stand still. */
+  readonly halts: HaltStore | undefined;
   readonly from: 'earliest' | 'latest' | number;
   readonly laneWeights: LaneWeights;
   readonly ratePerSecond: number | undefined;
@@ -82,6 +91,8 @@ const isDedupe: Check = (value) =>
   typeof (value as DedupeStore | null)?.claim === 'function' ? undefined : 'must be a dedupe store';
 const isInbox: Check = (value) =>
   typeof (value as Inbox<unknown> | null)?.run === 'function' ? undefined : 'must be the inbox of a store';
+export const isHalts: Check = (value) =>
+  typeof (value as HaltStore | null)?.admit === 'function' ? undefined : 'must be the halts of a store';
 
 const CHECKS: Readonly<Record<keyof ConsumeOptions, Check | Checks>> = {
   group: text,
@@ -95,6 +106,8 @@ const CHECKS: Readonly<Record<keyof ConsumeOptions, Check | Checks>> = {
   dedupe: isDedupe,
   breaker: consumerBreakerChecks,
   classify: func,
+  onExhausted: oneOf('dead-letter', 'halt-key'),
+  halts: isHalts,
   from: isFrom,
   laneWeights: { high: positive, normal: positive, low: positive },
   ratePerSecond: perSecond,
@@ -103,7 +116,9 @@ const CHECKS: Readonly<Record<keyof ConsumeOptions, Check | Checks>> = {
 
 export function consumePlan(options: ConsumeOptions<unknown>, extra: Checks = {}): ConsumePlan {
   checkOptions('consume', options, { ...CHECKS, ...extra }, { group: "group: 'billing'" });
-  const { from = 'earliest' } = options;
+  const { from = 'earliest', onExhausted, halts } = options;
+  if ((onExhausted === 'halt-key') !== (halts !== undefined))
+    throw new TypeError("consume: onExhausted: 'halt-key' and halts need each other: give both, halts: store.halts");
   return {
     group: options.group,
     concurrency: options.concurrency ?? 10,
@@ -115,6 +130,7 @@ export function consumePlan(options: ConsumeOptions<unknown>, extra: Checks = {}
     dedupe: options.dedupe,
     breaker: options.breaker,
     classify: options.classify ?? (() => 'retry'),
+    halts,
     from: from instanceof Date ? from.getTime() : from,
     laneWeights: { ...DEFAULT_WEIGHTS, ...options.laneWeights },
     ratePerSecond: options.ratePerSecond,

@@ -6,8 +6,16 @@ import type { Finished, ProcessContext } from './context.ts';
 import { deadMarks, readProgress, retryMarks } from './marks.ts';
 import type { Work } from './work.ts';
 
-export async function settleDone(work: Work, { settler }: ProcessContext): Promise<Finished> {
+export async function settleDone(
+  work: Work,
+  { settler, halts, closing, crashPoint }: ProcessContext,
+): Promise<Finished> {
   if (work.revoked) return true;
+  if (halts !== undefined && work.parking?.entry === 'next') {
+    // Before the broker forgets it: a release would wait for ever for a message that is gone.
+    if (!(await told(() => halts.through(work), closing)) || work.revoked) return true;
+    await crashPoint?.('halt:through');
+  }
   const settled = settler.settle({ kind: 'done', delivery: work.delivery });
   // Else not awaited: order speaks of successful handlings, so neither the slot nor the key has anything to wait for.
   // But a suspect is counted, and must not come again because the next one has killed the process.
@@ -29,6 +37,17 @@ export async function retry(work: Work, context: ProcessContext, delayMs: number
     marks: retryMarks(work, Date.now()),
   });
   return true;
+}
+
+/** False where the consumer closes before the store has answered: the message is given back. */
+async function told(call: () => Promise<void>, closing: AbortSignal): Promise<boolean> {
+  try {
+    await call();
+    return true;
+  } catch (error) {
+    if (closing.aborted) return false;
+    throw error;
+  }
 }
 
 /** In an ordered group a message stays where it is between its attempts: they are counted there, where the broker can (G8). */
@@ -61,8 +80,12 @@ export async function unspent(work: Work, context: ProcessContext, delayMs: numb
 export async function dead(work: Work, context: ProcessContext, reason: string, error: unknown): Promise<Finished> {
   if (work.revoked) return true;
   const { plan, topic, settler, emitter } = context;
-  const marks = deadMarks({ ...work, reason, error, group: plan.group }, work.delivery, Date.now());
+  const why = deadMarks({ ...work, reason, error, group: plan.group }, work.delivery, Date.now());
+  const standing = await standsStill(work, context);
+  if (standing === undefined) return true;
+  const marks = standing === 'halted' ? { ...why, reason: HALTED, cause: why.reason! } : why;
   const outcome = await settler.settle({ kind: 'dead', delivery: work.delivery, marks });
+  if (outcome === 'stale' && standing === 'halted') await told(() => context.halts!.withdraw(work), context.closing);
   if (outcome === 'settled') {
     const id = work.delivery.message.id ?? work.delivery.position;
     emitter.emit('dead-lettered', {
@@ -76,10 +99,30 @@ export async function dead(work: Work, context: ProcessContext, reason: string, 
   return true;
 }
 
+/** The reason of dead letters whose key stands still (S27). */
+export const HALTED = 'halted';
+
+/** Whether its key stands still: before, or from now on; undefined where it is not known, as the consumer closes. */
+async function standsStill(work: Work, context: ProcessContext): Promise<'halted' | 'before' | 'no' | undefined> {
+  const { halts, closing, emitter, topic, plan, crashPoint } = context;
+  if (halts === undefined || work.parking === undefined) return 'no';
+  if (work.parking.entry === 'parked') {
+    await crashPoint?.('halt:parked');
+    return 'before';
+  }
+  if (!(await told(() => halts.halt(work), closing)) || work.revoked) return undefined;
+  const detail = `a key of group "${plan.group}" of topic "${topic.name}" stands still`;
+  emitter.emit('warning', { code: 'key-halted', detail });
+  await crashPoint?.('halt:halted');
+  return 'halted';
+}
+
 export async function expired(work: Work, context: ProcessContext): Promise<Finished> {
-  const { topic, plan, settler, emitter } = context;
+  const { topic, plan, emitter, halts, closing } = context;
   if (topic.options.onExpired !== 'drop') {
-    return dead(work, context, 'expired', undefined);
+    // Its time is over: nobody waits for it any more, nor because of it.
+    if (work.parking?.entry === 'next' && !(await told(() => halts!.through(work), closing))) return true;
+    return dead(work, { ...context, halts: undefined }, 'expired', undefined);
   }
   emitter.emit('dropped', {
     topic: topic.name,
@@ -87,8 +130,7 @@ export async function expired(work: Work, context: ProcessContext): Promise<Fini
     id: work.delivery.message.id ?? work.delivery.position,
     reason: 'expired',
   });
-  await settler.settle({ kind: 'done', delivery: work.delivery });
-  return true;
+  return settleDone(work, context);
 }
 
 export const lostError = (topic: string, group: string): HoldfastError =>

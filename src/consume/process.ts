@@ -12,8 +12,9 @@ import type { Finished, ProcessContext } from './context.ts';
 import { type Decision, decide } from './decide.ts';
 import { decode, messageFor } from './decode.ts';
 import { type Claim, claimed } from './dedupe.ts';
+import { type Entry, type Halts, parkedName } from './halt.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
-import { dead, expired, lostError, retry, settleDone, unspent } from './outcome.ts';
+import { dead, expired, HALTED, lostError, retry, settleDone, unspent } from './outcome.ts';
 import { begin, countAhead } from './suspects.ts';
 import type { Work } from './work.ts';
 
@@ -39,14 +40,23 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   const identity =
     identityOf(delivery.message) ??
     (context.stablePositions ? identityOf({ ...delivery.message, id: delivery.position }) : undefined);
+  const { halts, plan, closing } = context;
+  const keyed = halts !== undefined && delivery.message.key !== undefined;
+  if (keyed && identity !== undefined) {
+    work.parking = { name: parkedName(identity), token: '', entry: 'free' };
+    const entry = await entered(work, halts, closing);
+    if (entry === undefined || work.revoked) return true;
+    work.parking.entry = entry;
+    if (entry === 'parked') return dead(work, context, HALTED, undefined);
+  }
   if (delivery.message.expiresAt !== undefined && delivery.message.expiresAt <= Date.now())
     return (await known(work, identity, context)) ? settleDone(work, context) : expired(work, context);
-  if (identity === undefined && (context.plan.inbox !== undefined || context.plan.dedupe !== undefined)) {
+  if (identity === undefined && (plan.inbox !== undefined || plan.dedupe !== undefined || keyed)) {
     return dead(
       work,
       context,
       'no-id',
-      new Error('the message carries no id, so inbox and dedupe cannot tell it from others'),
+      new Error('the message carries no id, so inbox, dedupe and halted keys cannot tell it from others'),
     );
   }
   if (work.suspect) {
@@ -80,6 +90,16 @@ async function known(
   if (seen !== true) return false;
   emitter.emit('duplicate', { topic: topic.name, group: plan.group, id: delivery.message.id ?? delivery.position });
   return true;
+}
+
+/** Undefined where the consumer closes before the store has answered. */
+async function entered(work: Work, halts: Halts, closing: AbortSignal): Promise<Entry | undefined> {
+  try {
+    return await halts.enter(work);
+  } catch (error) {
+    if (closing.aborted) return undefined;
+    throw error;
+  }
 }
 
 /** Handles until it succeeds, is to be tried later or is given up. `failed` is a first failure that happened elsewhere (in a batch). */

@@ -15,6 +15,8 @@ export interface Work {
   copied: boolean;
   /** Its source has lost it: whatever comes of it settles nothing. */
   revoked: boolean;
+  /** Where keys may stand still (S27): how the store knows it, and what the store said of it. */
+  parking: { readonly name: string; token: string; entry: 'free' | 'next' | 'parked' } | undefined;
   /** Somebody else has taken over its dedupe claim: the message is theirs to handle. */
   claimLost: boolean;
   /** Its next call was counted by the rate when it was dispatched. */
@@ -38,6 +40,7 @@ export function workFor(delivery: Delivery): Work {
     suspect: suspect || delivery.suspect,
     copied: false,
     revoked: false,
+    parking: undefined,
     claimLost: false,
     started: false,
     handled: false,

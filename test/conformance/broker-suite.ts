@@ -14,6 +14,7 @@ import { delayCases } from './delay-cases.ts';
 import { drainCases } from './drain-cases.ts';
 import { expiryCases } from './expiry-cases.ts';
 import { groupCases } from './group-cases.ts';
+import { haltCases } from './halt-cases.ts';
 import { lingerCases } from './linger-cases.ts';
 import { onceCases } from './once-cases.ts';
 import type { BrokerSuiteOptions, Suite } from './options.ts';
@@ -58,6 +59,7 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
     attemptCases,
     orderTrapCases,
     orderCases,
+    haltCases,
     capabilityCases,
     publishCases,
     lingerCases,

@@ -16,6 +16,7 @@ export {
   dedupeStoreSuite,
 } from './dedupe-store-cases.ts';
 export { type ExpectedCapabilities, expected } from './expected.ts';
+export { type HaltSuiteOptions, type HaltsUnderTest, haltStoreSuite } from './halt-store-cases.ts';
 export type { BrokerSuiteOptions, InboxUnderTest, It, PrivateServer } from './options.ts';
 export {
   inboxStoreSuite,
