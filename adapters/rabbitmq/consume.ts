@@ -3,6 +3,7 @@ import type { AdapterHooks, Delivery, Priority, Receive, Source, Subscription, T
 import type { Link } from './connection.ts';
 import { copies } from './copies.ts';
 import { adapterError, isTransient } from './errors.ts';
+import { waitLeftMs } from './headers.ts';
 import type { Presence } from './presence.ts';
 import { type Handle, type QueueChannel, queueChannel } from './queue-channel.ts';
 import type { Sender } from './sender.ts';
@@ -44,7 +45,16 @@ export async function subscribe(
       `group "${group.name}" of topic "${topology.topic}" is declared ${declared}`,
     );
   }
+  // Before the first message: a group that cannot dead-letter would find out with a letter in hand.
+  await presence.dead(topology, group.name);
   const arrivals = inbound(receive);
+  /** A retry that is not due yet, because its delay is longer than the rungs make up, goes round once more unseen. */
+  function receiveOrMoveOn(delivery: Delivery): void {
+    const { properties } = (delivery.handle as Handle).message;
+    const delayMs = waitLeftMs(properties);
+    if (delayMs <= 0) arrivals.add(delivery);
+    else void settler([{ kind: 'retry', delivery, delayMs, marks: delivery.message.marks }]);
+  }
   const warn = (code: string, detail: string): void => hooks.emit({ type: 'warning', code, detail });
   const priorities = group.ordered ? preferences(topology.partitions, hooks.instance) : [];
   const channels = placesOf(topology, group).map((place) =>
@@ -56,7 +66,7 @@ export async function subscribe(
       prefetch: group.ordered ? ORDERED_PREFETCH : Math.min(subscription.prefetch, MOST_PREFETCH),
       priority: place.shard === undefined ? undefined : priorities[place.shard],
       nextEpoch: context.nextEpoch,
-      deliver: arrivals.add,
+      deliver: receiveOrMoveOn,
       revoked: arrivals.revoke,
       redeclare: () => presence.declare(topology),
       warn,

@@ -1,6 +1,8 @@
 import type { AdapterHooks, Settlement, Topology } from '../../src/port.ts';
+import { missing } from './declare.ts';
+import { MAX_DELAY_MS, rungName } from './delays.ts';
 import { asError } from './errors.ts';
-import { toCopy, toLetter } from './headers.ts';
+import { toCopy, toLetter, toWaiting } from './headers.ts';
 import type { Presence } from './presence.ts';
 import type { Handle } from './queue-channel.ts';
 import type { Parcel, Sender } from './sender.ts';
@@ -25,6 +27,7 @@ export function copies(options: {
 }): Copies {
   const { hooks, presence, sender, topology, group } = options;
   const { topic } = topology;
+  const about = `copies of ${topic}:${group}`;
 
   async function toParcel(settlement: Settlement): Promise<Parcel> {
     const { delivery } = settlement;
@@ -39,8 +42,11 @@ export function copies(options: {
     const { marks, delayMs } = settlement as Settlement & { readonly kind: 'retry' };
     const properties = toCopy(message.properties, marks);
     if (delayMs <= 0) return { exchange: '', routingKey: queue, body, properties };
-    const { exchange, rungs } = await presence.delay(topology, group, delayMs);
-    return { exchange, routingKey: `${routingKey(lane, shard)}.${rungs}`, body, properties };
+    // What is beyond the longest path begins when it has been walked (consume.ts): a delay may be refused, a retry not.
+    const walkMs = Math.min(delayMs, MAX_DELAY_MS);
+    const { exchange, rungs } = await presence.delay(topology, group, walkMs);
+    const parcel = { exchange, routingKey: `${routingKey(lane, shard)}.${rungs}`, body };
+    return { ...parcel, properties: toWaiting(properties, delayMs - walkMs) };
   }
 
   /** One attempt. Answers the errors, by index, of those that are not stored. */
@@ -53,7 +59,7 @@ export function copies(options: {
       if (parcel instanceof Error) return parcel;
       const outcome = next.next().value!;
       if (outcome.kind === 'confirmed') return undefined;
-      return outcome.kind === 'unroutable' ? new Error(`no queue for ${parcel.routingKey}`) : asError(outcome.error);
+      return outcome.kind === 'unroutable' ? missing(nameOf(parcel)) : asError(outcome.error);
     });
   }
 
@@ -70,19 +76,24 @@ export function copies(options: {
       for (const [position, index] of again.entries()) errors[index] = second[position];
       const failed = errors.find((error) => error !== undefined);
       if (failed !== undefined) {
-        hooks.emit({
-          type: 'warning',
-          code: 'copy-failed',
-          detail: `topic "${topic}", group "${group}": ${failed.message}`,
-        });
+        const detail = `topic "${topic}", group "${group}": ${failed.message}`;
+        presence.findings.add({ about, code: 'copy-failed', detail });
         await new Promise((resolve) => setTimeout(resolve, FAILURE_PAUSE_MS));
       }
     }
+    if (errors.every((error) => error === undefined)) presence.findings.mended(about);
     for (const kind of new Set(batch.map((settlement) => settlement.kind))) {
       await hooks.crashPoint?.(kind === 'dead' ? 'dead:copy-confirmed' : 'settle:copy-confirmed');
     }
     return errors.map((error) => error === undefined);
   };
+}
+
+/** What a returned copy did not find: its queue, or on a ladder the first of its rungs. */
+function nameOf({ exchange, routingKey }: Parcel): string {
+  if (exchange === '') return `queue "${routingKey}"`;
+  const rungs = routingKey.split('.').slice(2);
+  return `queue "${rungName(exchange, Number(rungs[0]))}" (for a delay of ${rungs.join(' + ')} ms)`;
 }
 
 function isTooLong(error: Error): boolean {

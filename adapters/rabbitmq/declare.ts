@@ -2,6 +2,7 @@ import type { GroupTopology, Topology } from '../../src/port.ts';
 import type { Throwaway } from './channels.ts';
 import { entryPattern, exitPattern, rungArguments, rungName, stepPattern } from './delays.ts';
 import { adapterError, asError, replyCode } from './errors.ts';
+import type { Finding } from './findings.ts';
 import {
   deadQueue,
   groupExchange,
@@ -15,7 +16,8 @@ import {
   tooLongGroup,
 } from './topology.ts';
 
-export type Warn = (code: string, detail: string) => void;
+/** Called for what was found and needs somebody's hand; `about` is the queue's name. */
+export type Warn = (finding: Finding) => void;
 
 /** Creates what is missing of the topic and its groups. Throws `topology-conflict` where something else is there. */
 export async function createTopology(on: Throwaway, topology: Topology, warn: Warn): Promise<void> {
@@ -139,10 +141,8 @@ async function createQueue(on: Throwaway, name: string, args: QueueArguments, wa
     } catch (second) {
       throw conflict(second, `queue "${name}"`);
     }
-    warn(
-      'delivery-limit',
-      `queue "${name}" has no x-delivery-limit: give it one by a policy (delivery-limit: -1), or RabbitMQ 4 drops messages after 20 returns`,
-    );
+    const detail = `queue "${name}" has no x-delivery-limit: give it one by a policy (delivery-limit: -1), or RabbitMQ 4 drops messages after 20 returns`;
+    warn({ about: name, code: 'delivery-limit', detail });
   }
 }
 
@@ -183,14 +183,23 @@ export async function verifyTopology(on: Throwaway, topology: Topology): Promise
   const { topic } = topology;
   const exchanges = [topic];
   if (!topology.lanes && topology.groups.some((group) => group.ordered)) exchanges.push(shardsExchange(topic));
-  for (const name of exchanges) {
-    if (!(await exchangeExists(on, name))) throw missing(`exchange "${name}"`);
-  }
-  for (const { queue } of topology.groups.flatMap((group) => placesOf(topology, group))) {
-    if (!(await queueExists(on, queue))) throw missing(`queue "${queue}"`);
-  }
+  const queues = topology.groups.flatMap((group) => placesOf(topology, group)).map(({ queue }) => queue);
+  await verifyNames(on, { exchanges, queues });
 }
 
-export function missing(what: string): Error {
-  return adapterError('topology-missing', `RabbitMQ has no ${what}: declare it by a client with declare: 'create'`);
+/** Throws `topology-missing` with the names of all that is not there. */
+export async function verifyNames(
+  on: Throwaway,
+  names: { readonly exchanges: readonly string[]; readonly queues: readonly string[] },
+): Promise<void> {
+  const gone: string[] = [];
+  for (const name of names.exchanges) if (!(await exchangeExists(on, name))) gone.push(`exchange "${name}"`);
+  for (const name of names.queues) if (!(await queueExists(on, name))) gone.push(`queue "${name}"`);
+  if (gone.length > 0) throw missing(...gone);
+}
+
+/** All at once, so that nobody has to find them one by one. */
+export function missing(...what: readonly string[]): Error {
+  const remedy = "declare it by a client with declare: 'create', or import what rabbitmqDefinitions(topic) returns";
+  return adapterError('topology-missing', `RabbitMQ has no ${what.join(', no ')}: ${remedy}`);
 }

@@ -18,7 +18,7 @@ export const RUNGS: readonly number[] = [
   ...[30, 20, 10, 5, 4, 2, 1, 0.5, 0.25].map((seconds) => seconds * SECOND),
 ];
 
-/** Longer delays than this are refused. */
+/** Longer delays than this are refused, and longer retries are made up of several. */
 export const MAX_DELAY_MS: number = 60 * DAY;
 
 /**

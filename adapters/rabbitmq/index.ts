@@ -91,7 +91,7 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
       publishing = await openLink({ ...common, name: 'publish', prepare: (fresh) => present.again(fresh) });
       const consuming = await openLink({ ...common, name: 'consume', prepare: async () => {} });
       const onMissing = (name: string, fresh: ChannelModel): Promise<void> =>
-        present.again(fresh, name.includes('*') ? undefined : name.split('::')[0]);
+        present.again(fresh, { topic: name.includes('*') ? undefined : name.split('::')[0] });
       const sending = sender(publishing, { onMissing });
       session = {
         hooks,
@@ -117,7 +117,7 @@ export function rabbitmq(options: RabbitmqOptions): BrokerAdapter {
       const detail = 'RabbitMQ blocks publishers: memory or disk alarm';
       return link.isBlocked() ? [opened, { name: `${link.name} blocked`, ok: false, detail }] : [opened];
     });
-    for (const [detail, name] of session.presence.warnings()) checks.push({ name, ok: false, detail });
+    for (const { code, detail } of session.presence.findings.list()) checks.push({ name: code, ok: false, detail });
     const connected = session.publishing.current() !== undefined && session.consuming.current() !== undefined;
     return { connected, checks };
   }

@@ -1,12 +1,15 @@
 import type { Topology } from '../../src/port.ts';
 import { adapterError } from './errors.ts';
 import type { Settings } from './options.ts';
+import type { Policy } from './policies.ts';
 import { placesOf, shardsExchange } from './topology.ts';
 
 /** The questions that AMQP cannot answer, asked of the management plugin's HTTP API. */
 export interface ManagementApi {
   /** Deliveries of this queue that are not settled; 0 where there is no such queue. Up to five seconds old. */
   unsettled(queue: string): Promise<number>;
+  /** The settings that policies give to the topic's queues, by name; a new queue is not among them for some seconds. */
+  policies(topic: string): Promise<ReadonlyMap<string, Policy>>;
   /** What of the topic's bindings is not there, each as `binding of … to …`; none where all are. */
   missingBindings(topology: Topology): Promise<readonly string[]>;
 }
@@ -18,7 +21,11 @@ export function managementApi(settings: Settings): ManagementApi | undefined {
   const vhost = encodeURIComponent(settings.vhost);
 
   async function read(kind: 'queues' | 'exchanges', name: string, rest = ''): Promise<unknown> {
-    const url = `${origin}/api/${kind}/${vhost}/${encodeURIComponent(name)}${rest}`;
+    return await get(`${kind}/${vhost}/${encodeURIComponent(name)}${rest}`);
+  }
+
+  async function get(path: string): Promise<unknown> {
+    const url = `${origin}/api/${path}`;
     let response: Response;
     try {
       response = await fetch(url, { headers: { authorization }, signal: AbortSignal.timeout(5_000) });
@@ -35,6 +42,17 @@ export function managementApi(settings: Settings): ManagementApi | undefined {
     async unsettled(queue) {
       const answer = (await read('queues', queue)) as { messages_unacknowledged?: number } | undefined;
       return answer?.messages_unacknowledged ?? 0;
+    },
+    async policies(topic) {
+      const found = new Map<string, Policy>();
+      const name = encodeURIComponent(`^${topic.replaceAll('.', '\\.')}:`);
+      for (let page = 1, pages = 1; page <= pages; page++) {
+        const query = `use_regex=true&name=${name}&page=${page}&page_size=500&columns=name,effective_policy_definition`;
+        const answer = (await get(`queues/${vhost}?${query}`)) as QueuePage | undefined;
+        pages = answer?.page_count ?? 0;
+        for (const { name, effective_policy_definition: policy } of answer?.items ?? []) found.set(name, policy ?? {});
+      }
+      return found;
     },
     async missingBindings(topology) {
       const { topic, lanes, groups } = topology;
@@ -57,6 +75,10 @@ export function managementApi(settings: Settings): ManagementApi | undefined {
   };
 }
 
+interface QueuePage {
+  readonly page_count: number;
+  readonly items: readonly { readonly name: string; readonly effective_policy_definition?: Policy }[];
+}
 interface Binding {
   readonly destination: string;
   readonly routing_key: string;

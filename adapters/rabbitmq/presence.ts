@@ -6,15 +6,15 @@ import {
   createGroupExchange,
   createPath,
   createTopology,
-  exchangeExists,
   missing,
-  queueExists,
   refuseLongNames,
   refuseOtherOrder,
+  verifyNames,
   verifyTopology,
 } from './declare.ts';
 import { MAX_DELAY_MS, rungName, rungsFor } from './delays.ts';
 import { adapterError, asError } from './errors.ts';
+import { type Finding, type Findings, findings } from './findings.ts';
 import type { ManagementApi } from './management.ts';
 import { deadQueue, groupExchange, groupLadder, groupOf, merge, topicLadder } from './topology.ts';
 
@@ -23,19 +23,26 @@ const RECHECK_MS = 30_000;
 /** Topics that are checked at the same time. */
 const RECHECK_CHANNELS = 8;
 
+export interface Again {
+  /** @default every topic */
+  readonly topic?: string | undefined;
+  /** Look at what only the management API knows, too. @default false */
+  readonly ask?: boolean;
+}
+
 /** Remembers what was declared, and declares it again on each connect and every 30 s. */
 export interface Presence {
   declare(topology: Topology): Promise<void>;
   /** All that is known of the topic, or what is given where nothing was declared. */
   known(topology: Topology): Topology;
   /** Declares again what is remembered, of one topic or all; what fails is a warning event. */
-  again(model: ChannelModel, topic?: string): Promise<void>;
-  /** The group's dead-letter queue, created on first need. */
+  again(model: ChannelModel, which?: Again): Promise<void>;
+  /** The group's dead-letter queue, created by its first consumer. */
   dead(topology: Topology, group: string): Promise<void>;
   /** Rungs for a delayed publish, or for a retry of this group alone; created on first need. Returns where to publish. */
   delay(topology: Topology, group: string | undefined, delayMs: number): Promise<{ exchange: string; rungs: string }>;
-  /** What was found at a declaration and needs somebody's hand: code by detail. */
-  warnings(): ReadonlyMap<string, string>;
+  /** What needs somebody's hand. */
+  readonly findings: Findings;
   /** After something turned out to be gone: the next need creates it again. */
   forget(): void;
   close(): void;
@@ -50,20 +57,18 @@ export function presence(options: {
   const { hooks, management } = options;
   const declared = new Map<string, Topology>();
   const ensured = new Map<string, Promise<void>>();
-  const warnings = new Map<string, string>();
-  const warn = (code: string, detail: string): void => {
-    if (warnings.has(detail)) return;
-    warnings.set(detail, code);
-    hooks.emit({ type: 'warning', code, detail });
-  };
+  const found = findings(hooks, management);
 
-  async function apply(model: ChannelModel, topology: Topology): Promise<void> {
+  /** `ask`: what only the management API knows is looked at, too. Not where a lost connection waits for us. */
+  async function apply(model: ChannelModel, topology: Topology, ask: boolean): Promise<void> {
+    const now: Finding[] = [];
     if (hooks.declare === 'create') {
-      await onThrowaway(model, (on) => createTopology(on, topology, warn));
+      await onThrowaway(model, (on) => createTopology(on, topology, (finding) => void now.push(finding)));
     } else if (hooks.declare === 'verify') {
       await onThrowaway(model, (on) => verifyTopology(on, topology));
-      for (const binding of (await management?.missingBindings(topology)) ?? []) throw missing(binding);
+      if (ask) for (const binding of (await management?.missingBindings(topology)) ?? []) throw missing(binding);
     }
+    if (ask) found.declared(topology, now);
   }
 
   /** Neither a confirm nor a return tells of these while another group is bound; where we may ask, we do. */
@@ -72,14 +77,14 @@ export function presence(options: {
     return await management.missingBindings(topology).catch(() => []);
   }
 
-  async function again(model: ChannelModel, topic?: string): Promise<void> {
+  async function again(model: ChannelModel, { topic, ask = false }: Again = {}): Promise<void> {
     ensured.clear();
     const topologies = [...declared.values()].filter((topology) => topic === undefined || topology.topic === topic);
     const worker = async (): Promise<void> => {
       for (let next = topologies.shift(); next !== undefined; next = topologies.shift()) {
         try {
-          const gone = await goneBindings(next);
-          await apply(model, next);
+          const gone = ask ? await goneBindings(next) : [];
+          await apply(model, next, ask);
           for (const binding of gone) {
             const detail = `${binding}: it was gone and is there again; what was published meanwhile did not get there`;
             hooks.emit({ type: 'warning', code: 'binding-restored', detail });
@@ -94,7 +99,10 @@ export function presence(options: {
   }
 
   const timer = setInterval(() => {
-    void options.model().then(again, () => {});
+    void options.model().then(
+      (model) => again(model, { ask: true }),
+      () => {},
+    );
   }, RECHECK_MS);
   timer.unref();
 
@@ -127,17 +135,15 @@ export function presence(options: {
       refuseLongNames(topology);
       const model = await options.model();
       if (hooks.declare === 'create') await onThrowaway(model, (on) => refuseOtherOrder(on, topology));
-      await apply(model, topology);
+      await apply(model, topology, true);
       declared.set(topology.topic, known(topology));
     },
     dead(topology, group) {
       const name = deadQueue(topology.topic, group);
       return ensure(
         name,
-        (on) => createDeadQueue(on, topology.topic, group, warn),
-        async (on) => {
-          if (!(await queueExists(on, name))) throw missing(`queue "${name}"`);
-        },
+        (on) => createDeadQueue(on, topology.topic, group, found.add),
+        (on) => verifyNames(on, { exchanges: [], queues: [name] }),
       );
     },
     async delay(topology, group, delayMs) {
@@ -150,20 +156,20 @@ export function presence(options: {
       const rungs = rungsFor(delayMs);
       const create = async (on: Throwaway): Promise<void> => {
         if (group !== undefined) await createGroupExchange(on, topology, groupOf(topology, group));
-        await createPath(on, { ladder, rungs, target }, warn);
+        await createPath(on, { ladder, rungs, target }, found.add);
       };
-      const check = async (on: Throwaway): Promise<void> => {
-        if (!(await exchangeExists(on, ladder))) throw missing(`exchange "${ladder}"`);
-        for (const name of rungs.map((rung) => rungName(ladder, rung))) {
-          if (!(await queueExists(on, name))) throw missing(`queue "${name}"`);
-        }
-      };
+      const names = rungs.map((rung) => rungName(ladder, rung));
+      const check = (on: Throwaway): Promise<void> =>
+        verifyNames(on, { exchanges: [ladder, ...names, ...(group === undefined ? [] : [target])], queues: names });
       const path = rungs.join('.');
       await ensure(`${ladder} ${path}`, create, check);
       return { exchange: ladder, rungs: path };
     },
-    warnings: () => warnings,
+    findings: found,
     forget: () => ensured.clear(),
-    close: () => clearInterval(timer),
+    close() {
+      clearInterval(timer);
+      found.close();
+    },
   };
 }

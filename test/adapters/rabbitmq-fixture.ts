@@ -59,7 +59,8 @@ export async function managementApi(
   if (given === undefined) throw new Error('these tests need HOLDFAST_RABBITMQ_MANAGEMENT_URL');
   const url = new URL(given);
   const authorization = `Basic ${btoa(`${url.username}:${url.password}`)}`;
-  const init = { method, headers: { authorization }, ...(body && { body: JSON.stringify(body) }) };
+  const headers = { authorization, 'content-type': 'application/json' };
+  const init = { method, headers, ...(body && { body: JSON.stringify(body) }) };
   const response = await fetch(`${url.origin}/api${path}`, init);
   if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
   return method === 'GET' ? await response.json() : undefined;

@@ -122,6 +122,36 @@ describe('rabbitmq: delays', () => {
     }
   });
 
+  it('S23: a retry may wait for longer than the longest path: it walks again, and nobody sees it between', async () => {
+    const { adapter } = await open();
+    const topology = topologyOf({ one: 'unordered' });
+    await adapter.declare(topology);
+    const consumer = await consume(adapter, topology, 'one');
+    await publish(adapter, texts(topology, ['a'], { headers: { kept: 'yes' }, key: 'k' }));
+    await until(() => consumer.received.length === 1);
+    const [delivery] = consumer.received;
+    const day = 86_400_000;
+    const marks = { attempts: '1' };
+    expect(await consumer.settleAs([{ kind: 'retry', delivery: delivery!, delayMs: 100 * day, marks }])).toEqual([
+      'settled',
+    ]);
+    expect(await adapter.backlog(topology, 'one')).toMatchObject({ ready: 0, delayed: 1 });
+    // As it will arrive after 60 days; only that what is left is 400 ms instead of 40 days.
+    const { channel } = await operator();
+    const waiting = await until(() => channel.get(`${topology.topic}:one:retry:${32 * day}`));
+    expect(waiting.properties.headers!['hf-wait']).toBe(String(40 * day));
+    const started = performance.now();
+    const headers = { ...waiting.properties.headers, 'hf-wait': '400' };
+    channel.sendToQueue(`${topology.topic}:one`, waiting.content, { ...waiting.properties, headers });
+    channel.ack(waiting);
+    await until(() => consumer.received.length === 2);
+    expect(performance.now() - started).toBeGreaterThanOrEqual(399);
+    expect(consumer.received[1]!.message).toEqual({ ...delivery!.message, marks });
+    expect(await consumer.settle('done', consumer.received.slice(1))).toEqual(['settled']);
+    await until(async () => (await adapter.backlog(topology, 'one')).delayed === 0);
+    expect(await adapter.backlog(topology, 'one')).toMatchObject({ ready: 0, delayed: 0, dead: 0 });
+  });
+
   it('refuses a delay beyond what it can make up', async () => {
     const { adapter } = await open();
     const topology = topologyOf({ one: 'unordered' });

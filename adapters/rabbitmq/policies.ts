@@ -1,0 +1,48 @@
+import type { Finding } from './findings.ts';
+import type { ManagementApi } from './management.ts';
+
+/** Settings of a policy, an operator policy included, as RabbitMQ has put them together for one queue. */
+export type Policy = Readonly<Record<string, unknown>>;
+
+/** What a policy on a queue of ours breaks, for people; undefined where it breaks nothing. */
+export function harmOf(policy: Policy): string | undefined {
+  // Seen on 4.0 and 4.3: of a policy's limit and an argument of -1 the policy's counts.
+  if (Number(policy['delivery-limit']) >= 0) {
+    return `delivery-limit ${policy['delivery-limit']}: RabbitMQ drops what was returned more often`;
+  }
+  if (policy['message-ttl'] !== undefined) return 'message-ttl: RabbitMQ drops what waits for longer';
+  if (policy.expires !== undefined)
+    return 'expires: RabbitMQ deletes the queue with all that is in it when nobody uses it';
+  const limited = policy['max-length'] !== undefined || policy['max-length-bytes'] !== undefined;
+  if (limited && !String(policy.overflow).startsWith('reject-publish')) {
+    return 'max-length without overflow reject-publish: RabbitMQ drops the oldest';
+  }
+  return undefined;
+}
+
+export interface Verdict {
+  readonly harms: readonly Finding[];
+  /** Queues whose delivery limit a policy takes away, as an argument would. */
+  readonly unlimited: ReadonlySet<string>;
+}
+
+/** What policies do to the topic's queues; undefined without the management API, or while it does not answer. */
+export async function judgePolicies(
+  topic: string,
+  management: ManagementApi | undefined,
+): Promise<Verdict | undefined> {
+  const policies = await management?.policies(topic).catch(() => undefined);
+  if (policies === undefined) return undefined;
+  const harms: Finding[] = [];
+  const unlimited = new Set<string>();
+  for (const [queue, policy] of policies) {
+    if (Number(policy['delivery-limit']) < 0) unlimited.add(queue);
+    const harm = harmOf(policy);
+    if (harm === undefined) continue;
+    const code = harm.startsWith('delivery-limit') ? 'delivery-limit' : 'policy';
+    harms.push({ about: aboutPolicy(queue), code, detail: `a policy gives queue "${queue}" ${harm}` });
+  }
+  return { harms, unlimited };
+}
+
+export const aboutPolicy = (queue: string): string => `policy of ${queue}`;
