@@ -219,6 +219,46 @@ export const sabotages: readonly (readonly [string, string, Sabotage])[] = [
     }),
   ],
   [
+    'forgets the run of a replay',
+    'replays no letter twice',
+    (honest) => ({
+      deadLetters(topology, group) {
+        const store = honest.deadLetters(topology, group);
+        return {
+          ...store,
+          replay: (letters) => store.replay(letters, {}),
+        };
+      },
+    }),
+  ],
+  [
+    'removes an edited letter and sends nothing',
+    'an edited letter is a new message',
+    (honest) => ({
+      deadLetters(topology, group) {
+        const store = honest.deadLetters(topology, group);
+        return { ...store, replace: (replacements) => store.discard(replacements.map(({ letter }) => letter)) };
+      },
+    }),
+  ],
+  [
+    'gives letters places that do not last',
+    'listed page by page',
+    (honest) => ({
+      deadLetters(topology, group) {
+        const store = honest.deadLetters(topology, group);
+        return {
+          ...store,
+          async *scan(options) {
+            let place = 0;
+            for await (const page of store.scan({ ...options, after: undefined }))
+              yield page.map((letter) => ({ ...letter, place: String(place++).padStart(4, '0') }));
+          },
+        };
+      },
+    }),
+  ],
+  [
     'takes unknown for nothing',
     'the backlog tells',
     (honest) => ({ backlog: async (topology, group) => ({ ...(await honest.backlog(topology, group)), dead: 0 }) }),

@@ -67,7 +67,7 @@ export function replayRunCases(suite: Suite): void {
   );
 
   suite.case(
-    'of two who replay at once each letter is sent by one, or the second is refused as busy',
+    'S29: of two who replay at once each letter is sent by one, or the second is refused as busy',
     async (world) => {
       const script = world.script();
       const topic = scriptedTopic(script);
