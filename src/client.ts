@@ -14,7 +14,7 @@ import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
 import { setInternals } from './internals.ts';
 import type { Message } from './message.ts';
-import { checkOptions, durationMs, object, positiveMs, signal } from './options.ts';
+import { checkOptions, describe, durationMs, OptionsError, object, positiveMs, signal } from './options.ts';
 import { createSpillDrain } from './outbox/spill-drain.ts';
 import type { SpillSettings } from './outbox/spill-options.ts';
 import { groupRates } from './policy/rate.ts';
@@ -119,6 +119,12 @@ const until = (deadline: number, abort: AbortSignal | undefined): Limit => ({
   signal: abort,
   publishing: true,
 });
+
+/** One that is none would fail for every message, and fill the dead letters. */
+function checkHandler(handler: unknown): void {
+  if (typeof handler === 'function') return;
+  throw new OptionsError('consume', [`the handler must be a function, received ${describe(handler)}`]);
+}
 
 /** What publishing throws beside our own errors is misuse, or a function of the topic's that threw: nothing was sent. */
 function inputError(error: unknown, topic: string): HoldfastError {
@@ -251,9 +257,13 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint, 
           }
         }),
       ),
-    consume: (topic, options, handler) =>
-      consume(topic, options, eachRunner(handler as (message: Message, context: Context<unknown>) => unknown), {}),
+    async consume(topic, options, handler) {
+      checkHandler(handler);
+      const runner = eachRunner(handler as (message: Message, context: Context<unknown>) => unknown);
+      return consume(topic, options, runner, {});
+    },
     async consumeBatches(topic, options, handler) {
+      checkHandler(handler);
       checkBatchOptions(options.batch);
       const runner = batchRunner(
         options.batch,

@@ -105,9 +105,10 @@ export function settingsOf(options: RedisOptions): Settings {
       (key: 'connectTimeoutMs' | 'commandTimeoutMs' | 'dedupeWindowMs' | 'shardLeaseMs') =>
       (least: number, most: number): number | undefined =>
         one(() => whole(key, options[key], least, most));
+    const db = one(() => whole('db', options.db, 0, 1_000_000));
     const commandTimeoutMs = milliseconds('commandTimeoutMs')(500, 600_000) ?? 5_000;
     return {
-      addresses: one(() => addressesOf(options)),
+      addresses: one(() => addressesOf(options, db)),
       sentinels: one(() => sentinelsOf(options.sentinels)),
       prefix: one(() => prefixOf(options.prefix)),
       connectTimeoutMs: milliseconds('connectTimeoutMs')(1, 600_000) ?? 10_000,
@@ -136,11 +137,10 @@ export function gather<T>(read: (one: <V>(reader: () => V) => V) => T): T {
   return result;
 }
 
-function addressesOf(options: RedisOptions): Address[] {
+function addressesOf(options: RedisOptions, db: number | undefined): Address[] {
   const { url, sentinels, tls } = options;
   text('username', options.username);
   if (options.password !== undefined && typeof options.password !== 'string') fail('password', 'a string', undefined);
-  const db = whole('db', options.db, 0, 1_000_000);
   if (tls !== undefined && typeof tls !== 'boolean' && (typeof tls !== 'object' || tls === null))
     fail('tls', 'true, false or TLS options', tls);
   const urls = url === undefined ? [] : typeof url === 'string' ? [url] : url;

@@ -40,8 +40,8 @@ export function unknownIn(options: object, names: readonly string[]): readonly s
 }
 
 export function wrongPath(path: unknown): string | undefined {
-  // SQLite ends a path at a zero byte: it would be another file.
-  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return undefined;
+  // SQLite ends a path at a zero byte: it would be another file. A URL would be one, too, named like its password.
+  if (typeof path === 'string' && path !== '' && !path.includes('\0') && !path.includes('://')) return undefined;
   return `takes the path of a file as "path", received ${describe(path)}`;
 }
 

@@ -67,7 +67,8 @@ export function messageFor(topic: Topic, delivery: Delivery, payload: unknown, a
     source: message.source,
     dedupeKey: message.dedupeKey,
     priority: delivery.lane,
-    headers: message.headers ?? noHeaders,
+    // The handler's own: what it changes, its next call does not see.
+    headers: message.headers === undefined ? noHeaders : { ...message.headers },
     publishedAt: new Date(message.publishedAt ?? Date.now()),
     attempt,
   };

@@ -1,3 +1,4 @@
+import { isUint8Array } from 'node:util/types';
 import { type Codec, jsonCodec } from '../codec.ts';
 import { HoldfastError, isHoldfastError, textOf } from '../errors.ts';
 
@@ -11,7 +12,7 @@ export const DEFAULT_MAX_BYTES: number = 1024 * 1024;
 /** Payload → bytes, once, at accept time: later changes of the payload have no effect. Bytes travel as they are. */
 export function encode(topic: string, codec: Codec | undefined, payload: unknown, maxBytes: number): Encoded {
   const encoded =
-    codec === undefined && payload instanceof Uint8Array
+    codec === undefined && isUint8Array(payload)
       ? // Not slice(): a Buffer's is a view of the same bytes.
         { body: new Uint8Array(payload), contentType: BYTES }
       : byCodec(topic, codec ?? jsonCodec, payload);
@@ -38,7 +39,7 @@ function byCodec(topic: string, codec: Codec, payload: unknown): Encoded {
       { cause: error },
     );
   }
-  if (!(body instanceof Uint8Array)) {
+  if (!isUint8Array(body)) {
     throw new HoldfastError(
       'not-encodable',
       `The codec of topic "${topic}" must encode to a Uint8Array, received ${body === null ? 'null' : typeof body}`,
