@@ -264,7 +264,7 @@ describe('G10: the consumer’s breaker', () => {
     const { client } = await world();
     const wrong = { failure: 3 } as unknown as ConsumerBreakerOptions;
     await expect(client.consume(topic, { group: 'g', breaker: wrong }, () => undefined)).rejects.toThrow(
-      'consume.breaker: "failure" is not an option; did you mean "failures"?',
+      'consume: "breaker.failure" is not an option; did you mean "breaker.failures"?',
     );
     await client.close();
   });
