@@ -3,6 +3,7 @@
 // npm test -- --only memory test/src    what follows goes to vitest: files, -t title …
 // npm test -- --release rabbitmq@3.10   one broker's tests alone, on that release of it; `npm run test:older` runs all
 //
+// Fails also where the password of the tests of bad input is anywhere in what they print.
 // The last line is `N passed, N failed`, with `, N skipped` where any were.
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -10,8 +11,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Server, startServer, urlVariable } from './fleet/index.ts';
 import { releaseOf, versionVariable } from './fleet/releases.ts';
+import { CANARY } from './input/canary.ts';
+import { watchFor } from './printed.ts';
 
 const servers = ['rabbitmq', 'kafka', 'redis', 'postgres'] as const;
 const adapters = ['memory', 'sqlite', ...servers] as const;
@@ -130,15 +134,29 @@ async function runVitest(servers: NodeJS.ProcessEnv): Promise<typeof totals> {
     .replace(/package\.json$/, 'vitest.mjs');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...forVitest], {
-    stdio: 'inherit',
-    env: { ...process.env, ...servers, HOLDFAST_TEST_EXCLUDE: exclude.join(',') },
+    stdio: ['inherit', 'pipe', 'pipe'],
+    env: { ...colours(), ...process.env, ...servers, HOLDFAST_TEST_EXCLUDE: exclude.join(',') },
   });
   vitestRun = child;
+  const watch = watchFor(CANARY);
+  const printed = Promise.all([watch.pass(child.stdout, process.stdout), watch.pass(child.stderr, process.stderr)]);
   const exitCode = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (code) => resolve(code ?? 1));
+    child.once('exit', (code) => resolve(code ?? 1));
   });
-  return await totalsOf(report, exitCode);
+  // A process that a test has left behind may hold the pipes open.
+  await Promise.race([printed, sleep(5_000, undefined, { ref: false })]);
+  const found = await totalsOf(report, exitCode);
+  if (!watch.found) return found;
+  process.stderr.write(
+    'A password of the tests of bad input was printed: look for what prints it in the output above\n',
+  );
+  return { ...found, failed: found.failed + 1 };
+}
+
+/** Through a pipe vitest would print none. */
+function colours(): NodeJS.ProcessEnv {
+  return process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
 }
 
 interface Report {
