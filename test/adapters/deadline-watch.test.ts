@@ -23,8 +23,8 @@ it('the traps’ watch finds a publish that has no outcome a second after its de
 it('the traps’ watch blames no publish for the time that our own process did not get', async () => {
   const { watch, late, end } = deadlineWatch();
   await using client = await connect({ adapter: memory() });
-  const { promise, resolve } = Promise.withResolvers<never>();
-  watch(Object.assign(client, { publish: () => promise }));
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  watch(Object.assign(client, { publish: () => promise as Promise<never> }));
   const publishing = client.publish(topic, 'waits', { timeoutMs: 50 });
   for (const endAt = performance.now() + 1_500; performance.now() < endAt; );
   setTimeout(resolve, 100);

@@ -1,6 +1,5 @@
 import { kafka } from '../../adapters/kafka/index.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
-import { adapter as asInTheChild } from './conformance-kafka-child.ts';
 import { consumeTraps } from './traps-consume.ts';
 import { trapFleet } from './traps-fleet.ts';
 import { pausedTrap } from './traps-paused.ts';
@@ -13,8 +12,4 @@ const alert = (url: string): BrokerAdapter =>
 
 publishTraps({ fleet, usual, alert, storedOnce: false });
 consumeTraps({ fleet, usual, alert });
-pausedTrap({
-  fleet,
-  usual: asInTheChild,
-  module: new URL('./conformance-kafka-child.ts', import.meta.url).href,
-});
+pausedTrap({ fleet, usual: alert });

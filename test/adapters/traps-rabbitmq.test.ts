@@ -2,6 +2,7 @@ import { rabbitmq } from '../../adapters/rabbitmq/index.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
 import { consumeTraps } from './traps-consume.ts';
 import { trapFleet } from './traps-fleet.ts';
+import { pausedTrap } from './traps-paused.ts';
 import { publishTraps } from './traps-publish.ts';
 import { rotationTrap } from './traps-rotation.ts';
 
@@ -11,6 +12,7 @@ const alert = (url: string): BrokerAdapter => rabbitmq({ url, heartbeatSeconds: 
 
 publishTraps({ fleet, usual, alert, storedOnce: false });
 consumeTraps({ fleet, usual, alert });
+pausedTrap({ fleet, usual: alert });
 rotationTrap({
   fleet,
   login: (url, username, password) => rabbitmq({ url, username, password }),

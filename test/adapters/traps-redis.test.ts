@@ -13,7 +13,7 @@ const alert = (url: string): BrokerAdapter => redis({ url, commandTimeoutMs: 600
 
 publishTraps({ fleet, usual, alert, storedOnce: true });
 consumeTraps({ fleet, usual, alert });
-pausedTrap({ fleet, usual });
+pausedTrap({ fleet, usual: alert });
 rotationTrap({
   fleet,
   login: (url, username, password) => redis({ url, username, password }),
