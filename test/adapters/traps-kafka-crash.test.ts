@@ -3,10 +3,10 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
-import { connect as connectClient } from '../../src/connect.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until as conditionally } from '../conformance/until.ts';
 import { brokers, connect, consume, message, publish, textOf, topologyOf, until } from './kafka-fixture.ts';
+import { connect as connectClient } from './traps-connect.ts';
 
 interface Codec {
   readonly type: CompressionTypes;

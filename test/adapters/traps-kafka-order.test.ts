@@ -5,7 +5,6 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
-import { connect as connectClient } from '../../src/connect.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until as conditionally } from '../conformance/until.ts';
 import { ensureInstalled } from '../fleet/install.ts';
@@ -24,6 +23,7 @@ import {
   topologyOf,
   until,
 } from './kafka-fixture.ts';
+import { connect as connectClient } from './traps-connect.ts';
 
 const children: ChildProcess[] = [];
 afterEach(async () => {

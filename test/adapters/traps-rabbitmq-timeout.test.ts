@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { rabbitmq } from '../../adapters/rabbitmq/index.ts';
-import { connect } from '../../src/connect.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { closeAll, say, versionOf } from './rabbitmq-fixture.ts';
+import { connect } from './traps-connect.ts';
 
 afterEach(closeAll);
 

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { redis } from '../../adapters/redis/index.ts';
-import { connect } from '../../src/connect.ts';
 import type { Delivery, Settlement, Source } from '../../src/port.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { startProxy } from '../fleet/proxy.ts';
 import { consume, keyed, outgoing, publish, textOf, topologyOf, until } from './port-harness.ts';
 import { benchOf } from './redis-harness.ts';
+import { connect } from './traps-connect.ts';
 
 let server: Server;
 beforeAll(async () => {

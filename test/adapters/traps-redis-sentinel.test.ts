@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { redis } from '../../adapters/redis/index.ts';
-import { connect } from '../../src/connect.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { consume, outgoing, publish, topologyOf, until } from './port-harness.ts';
 import { benchOf } from './redis-harness.ts';
 import { startWatched, type Watched } from './redis-sentinel.ts';
+import { connect } from './traps-connect.ts';
 
 let watched: Watched;
 beforeEach(async () => {

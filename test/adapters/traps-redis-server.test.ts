@@ -2,12 +2,12 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { redis } from '../../adapters/redis/index.ts';
 import { newReaper } from '../../adapters/redis/reap.ts';
-import { connect } from '../../src/connect.ts';
 import type { BrokerAdapter, Delivery, Outgoing, Source } from '../../src/port.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { consume, keyed, outgoing, publish, textOf, topologyOf, until } from './port-harness.ts';
 import { benchOf, versionAt } from './redis-harness.ts';
+import { connect } from './traps-connect.ts';
 
 const servers: Server[] = [];
 async function own(config: Record<string, string> = {}): Promise<Server> {

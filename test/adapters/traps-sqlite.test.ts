@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sqlite } from '../../adapters/sqlite/index.ts';
-import { connect } from '../../src/connect.ts';
 import type { BrokerAdapter, PublishOutcome } from '../../src/port.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until } from './port-harness.ts';
+import { connect } from './traps-connect.ts';
 
 let directory: string;
 let path: string;
