@@ -48,6 +48,10 @@ async function spillCheck(spilled: () => Promise<SpillState | undefined>): Promi
   return { name: 'spill', ok: true, detail: `${rows} messages wait, ${bytes} bytes${age}` };
 }
 
+/** Since which look messages have waited for a consumer that is silent. */
+const waitingSince = new WeakMap<ConsumerInternals, number>();
+const CONFIRM_MS = 2_000;
+
 async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks'][number]> {
   const name = `consume ${consumer.topic} as ${consumer.group}`;
   const heldBy = consumer.heldBy();
@@ -57,10 +61,18 @@ async function stallCheck(consumer: ConsumerInternals): Promise<Health['checks']
   const stalledMs = consumer.stalledMs();
   if (stalledMs === undefined || stalledMs < Math.max(30_000, consumer.timeoutMs)) return { name, ok: true };
   const ready = await consumer.ready().catch(() => undefined);
-  if (ready === undefined || ready === 0) return { name, ok: true };
+  if (ready === undefined || ready === 0) {
+    waitingSince.delete(consumer);
+    return { name, ok: true };
+  }
+  const now = performance.now();
+  const before = waitingSince.get(consumer);
+  // After a long silence the first message may have come this very moment: only one that still waits is a stall.
+  const since = before === undefined || before < now - stalledMs ? now : before;
+  waitingSince.set(consumer, since);
   return {
     name,
-    ok: false,
+    ok: now - since < CONFIRM_MS,
     detail: `${ready} messages wait, and nothing was fetched or settled for ${Math.round(stalledMs / 1_000)} s`,
   };
 }
