@@ -26,6 +26,7 @@ import { publishCases } from './publish-cases.ts';
 import { replayCases } from './replay-cases.ts';
 import { restartCases } from './restart-cases.ts';
 import { retryCases } from './retry-cases.ts';
+import { stallCases } from './stall-cases.ts';
 import { stateCases } from './state-cases.ts';
 import { withPatience } from './until.ts';
 import { inWorld } from './world.ts';
@@ -51,6 +52,7 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
   const families = [
     restartCases,
     crashLoopCases,
+    stallCases,
     pausedCases,
     crashPointCases,
     drainCases,
