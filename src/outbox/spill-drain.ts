@@ -43,13 +43,13 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
   let relay: Relay | undefined;
   let rows = 0;
   let drainingSince: number | undefined;
-  /** Nothing was sent since the last failure. */
-  let failing = false;
+  /** When a row last failed, if none was sent since; by the monotonic clock. */
+  let failedAt: number | undefined;
   let probeAt = 0;
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
 
-  const stuck = (): boolean => failing || spill.outages.cutOff;
+  const stuck = (): boolean => spill.outages.cutOff || (failedAt !== undefined && spill.outages.provedAt <= failedAt);
 
   const ways: RelayWays = {
     signal: stop.signal,
@@ -62,7 +62,7 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
     },
     settled(settlements, rowIds) {
       const gone = settlements.filter(({ kind }) => kind !== 'later');
-      failing = gone.length === 0;
+      failedAt = gone.length === 0 ? performance.now() : undefined;
       const settled = new Set(rowIds);
       spill.chains.gone(gone.map(({ rowId }) => rowId).filter((rowId) => settled.has(rowId)));
     },
@@ -96,7 +96,7 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
 
   async function begin(): Promise<void> {
     if (relay !== undefined || stop.signal.aborted) return;
-    failing = spill.outages.anyAway;
+    failedAt = spill.outages.anyAway ? performance.now() : undefined;
     const begun = relayBy({ client, outbox: settings.outbox, timeoutMs: TIMEOUT_MS, maxIdleMs: BUSY_LOOK_MS }, ways);
     relay = begun;
     try {

@@ -20,6 +20,8 @@ export interface Outages {
   readonly anyAway: boolean;
   /** The adapter says that it is cut off, and nothing was confirmed since. */
   readonly cutOff: boolean;
+  /** When the broker last showed that it is there, while something was wrong; by the monotonic clock. */
+  readonly provedAt: number;
   has(topic: string): boolean;
   isAway(way: Way): boolean;
   /** An attempt failed. */
@@ -59,12 +61,17 @@ const PROBE_EVERY_MS = 1_000;
 export function createOutages({ patienceMs, emitter, busy, onLeave }: OutagesOptions): Outages {
   const troubles = new Map<string, Trouble>();
   let cutOff = false;
+  let provedAt = Number.NEGATIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
 
   const unsubscribe = emitter.on('connection', ({ state }) => {
     cutOff = state === 'disconnected' || state === 'blocked';
-    if (cutOff) for (const topic of busy()) begin(topic);
-    else troubles.clear();
+    if (cutOff) {
+      for (const topic of busy()) begin(topic);
+    } else {
+      troubles.clear();
+      provedAt = performance.now();
+    }
   });
 
   function begin(topic: string): Trouble {
@@ -114,6 +121,9 @@ export function createOutages({ patienceMs, emitter, busy, onLeave }: OutagesOpt
     get cutOff() {
       return cutOff;
     },
+    get provedAt() {
+      return provedAt;
+    },
     has: (topic) => troubles.has(topic),
     isAway({ topic, breaker }) {
       if (!breaker.open && !cutOff && !troubles.has(topic)) return false;
@@ -129,6 +139,7 @@ export function createOutages({ patienceMs, emitter, busy, onLeave }: OutagesOpt
     succeeded(topic) {
       cutOff = false;
       troubles.delete(topic);
+      provedAt = performance.now();
     },
     leave,
     undeclared: (topic) => troubles.get(topic)?.undeclared,

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { memoryBroker } from '../../../adapters/memory/index.ts';
 import { type Client, type ConnectOptions, connect, defineTopic, isHoldfastError } from '../../../src/index.ts';
@@ -313,6 +314,51 @@ describe('spill', () => {
     const messages = await handled(next.client);
     await until('it was delivered', () => messages.some(({ id, source }) => id === 'left behind' && source === 'web'));
     await until('it is gone', async () => (await rowsIn(watched)) === 0);
+  });
+
+  it('S16: behind rows that another relay has, a key waits for a while, and then follows them into the store', async () => {
+    const { client, weather, watched } = await open({ spill: { spillAfterMs: 150 } });
+    const { relay } = watched.store.outbox;
+    const messages = await handled(client, ordered);
+    await client.publish(ordered, { key: 'k', n: 0 });
+    // Somebody holds every shard, and sends nothing.
+    await relay.lease('another relay', 60_000);
+    weather.now = 'refused';
+    expect(await client.publish(ordered, { key: 'k', n: 1 })).toMatchObject({ outcome: 'spilled' });
+    weather.now = 'fine';
+    await until('the broker is known to be back', async () => {
+      // Each time another key: one that has rows in the store stays behind them.
+      const receipt = await client.publish(ordered, { key: randomUUID(), n: 0 });
+      return receipt.outcome === 'confirmed';
+    });
+    expect(await client.publish(ordered, { key: 'k', n: 2 })).toMatchObject({ outcome: 'spilled' });
+    expect(messages.filter(({ payload }) => payload.key === 'k')).toHaveLength(1);
+    await relay.release('another relay');
+    await until('all is sent', async () => (await rowsIn(watched)) === 0, 30_000);
+    await until('all is handled', () => messages.some(({ payload }) => payload.n === 2), 30_000);
+    const order = messages.filter(({ payload }) => payload.key === 'k').map(({ payload }) => payload.n);
+    expect([...new Set(order)]).toEqual([0, 1, 2]);
+  });
+
+  it('S16: a key whose rows another relay has sent is published again', async () => {
+    const { client, weather, watched } = await open({ spill: { spillAfterMs: 5_000 }, breaker: { minCalls: 1 } });
+    const { relay } = watched.store.outbox;
+    await client.publish(ordered, { key: 'k', n: 0 });
+    const leases = await relay.lease('another relay', 60_000);
+    weather.now = 'refused';
+    expect(await client.publish(ordered, { key: 'k', n: 1 })).toMatchObject({ outcome: 'spilled' });
+    weather.now = 'fine';
+    await until('the broker is known to be back', async () => {
+      const receipt = await client.publish(ordered, { key: randomUUID(), n: 0 });
+      return receipt.outcome === 'confirmed';
+    });
+    const waiting = client.publish(ordered, { key: 'k', n: 2 });
+    const rows = await relay.read(leases, 100);
+    await relay.settle(
+      leases,
+      rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'sent' as const })),
+    );
+    expect(await waiting).toMatchObject({ outcome: 'confirmed' });
   });
 
   it('S16: close spills what waits, drains what it can, and says what is left', async () => {
