@@ -14,6 +14,7 @@ export interface Message<T = unknown> {
   readonly source: string | undefined;
   readonly dedupeKey: string | undefined;
   readonly priority: Priority;
+  /** The producer's. Of an edited replay, `causation-id` is the id of the dead letter that it was. */
   readonly headers: Headers;
   /** To the second on RabbitMQ, to the millisecond elsewhere. */
   readonly publishedAt: Date;

@@ -65,6 +65,8 @@ return table.concat(out)
 
 /** Most letters of one script call. */
 const MOST = 500;
+/** The same where their bodies go along. */
+const MOST_BODIES = 20;
 
 export interface DeadLetterNeeds {
   readonly settings: Settings;
@@ -108,12 +110,13 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
     items: readonly T[],
     script: Script,
     argsOf: (chunk: readonly T[]) => readonly (string | number | Buffer)[],
+    most: number = MOST,
   ): Promise<SettleOutcome[]> {
     if (items.length === 0) return Promise.resolve([]);
     return settleThroughOutages(control, patienceMs, items.length, async (client) => {
       const outcomes: SettleOutcome[] = [];
-      for (let at = 0; at < items.length; at += MOST) {
-        const answer = (await run(client, script, base, argsOf(items.slice(at, at + MOST)))) as string;
+      for (let at = 0; at < items.length; at += most) {
+        const answer = (await run(client, script, base, argsOf(items.slice(at, at + most)))) as string;
         for (const letter of answer) outcomes.push(letter === 's' ? 'settled' : 'stale');
       }
       await durable(client, settings.durability);
@@ -133,11 +136,16 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
       ]);
     },
     replace: (replacements) =>
-      each(replacements, replaceScript, (chunk) => {
-        let bytes = 1_000;
-        for (const { message } of chunk) bytes += message.body.length + 500;
-        return [pack(chunk.map(packable), bytes)];
-      }),
+      each(
+        replacements,
+        replaceScript,
+        (chunk) => {
+          let bytes = 1_000;
+          for (const { message } of chunk) bytes += message.body.length + 500;
+          return [pack(chunk.map(packable), bytes)];
+        },
+        MOST_BODIES,
+      ),
     discard: (letters) => each(letters, discardScript, (chunk) => chunk.map(({ letterId }) => letterId)),
     count: () => control.use((client) => client.xlen(key)),
   };
