@@ -3,7 +3,7 @@ import type { Committed, KafkaClient } from './client.ts';
 import { adapterError, messageOf } from './errors.ts';
 import { rawClusterOf } from './kafkajs/cluster.ts';
 import { coordinatorOf } from './kafkajs/coordinator.ts';
-import { isLogin, isTransient } from './kafkajs/errors.ts';
+import { isLogin, isTransient, protocolType } from './kafkajs/errors.ts';
 import { quietIdleConnections } from './kafkajs/idle.ts';
 import { leadership } from './kafkajs/leaders.ts';
 import { logger, type Warn } from './kafkajs/log.ts';
@@ -17,6 +17,7 @@ import type { Settings } from './options.ts';
 
 const TOPIC_RESOURCE = 2;
 const CLOSE_MS = 1_000;
+const AGAIN_MS = 50;
 /** kafkajs's own. Short: what must be tried for longer is tried by us, who know the deadline. */
 export const RETRY = { retries: 3, initialRetryTime: 50, maxRetryTime: 1_000 } as const;
 
@@ -100,7 +101,8 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
         topic,
         partitions: list.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
       }));
-      await coordinator.offsetCommit({ groupId: group, groupGenerationId: -1, memberId: '', topics });
+      const request = { groupId: group, groupGenerationId: -1, memberId: '', topics };
+      await soon(settings.requestTimeoutMs, () => coordinator.offsetCommit(request));
     },
     async offsets(topic, partitions, at) {
       const timestamp = at === 'earliest' ? -2 : at === 'latest' ? -1 : at;
@@ -155,6 +157,18 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       for (const sockets of [...open]) sockets.kill();
     },
   };
+}
+
+/** A topic that is new is known to its leaders a moment earlier than to the coordinator of a group. */
+async function soon<T>(withinMs: number, ask: () => Promise<T>): Promise<T> {
+  for (const until = Date.now() + withinMs; ; ) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (protocolType(error) !== 'UNKNOWN_TOPIC_OR_PARTITION' || Date.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
 }
 
 async function load(): Promise<typeof import('kafkajs')> {

@@ -8,6 +8,8 @@ import type {
 } from '../../adapters/kafka/client.ts';
 import { brokerClock } from '../../adapters/kafka/clock.ts';
 import { type KafkaOptions, kafka } from '../../adapters/kafka/index.ts';
+import type { RawCluster } from '../../adapters/kafka/kafkajs/cluster.ts';
+import { leadership } from '../../adapters/kafka/kafkajs/leaders.ts';
 import { LAST_RESTART_MS, MEMBER_RETRY } from '../../adapters/kafka/kafkajs/member.ts';
 import { RETRY } from '../../adapters/kafka/kafkajs.ts';
 import { RUNGS, ripeness, rungFor } from '../../adapters/kafka/ladder.ts';
@@ -236,6 +238,28 @@ describe('a sender', () => {
     sent[1]!.answer(yes);
     expect(await next).toEqual([yes]);
     await sender.close();
+  });
+});
+
+describe('a leader that does not know a new topic yet', () => {
+  const unknown = Object.assign(new Error('not here'), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
+  const cluster = {
+    brokerPool: {
+      findConnectedBroker: async () => ({
+        metadata: async () => ({ topicMetadata: [{ topic: 't', partitionMetadata: [{ partitionId: 0, leader: 7 }] }] }),
+      }),
+    },
+  } as unknown as RawCluster;
+
+  it('is asked again for a moment, as a deleted topic is', async () => {
+    const { asking } = leadership(cluster, 60_000);
+    let asked = 0;
+    const answer = await asking('t', async (leaders) => {
+      if (++asked < 4) throw unknown;
+      return leaders.get(0);
+    });
+    expect([answer, asked]).toEqual([7, 4]);
+    await expect(asking('t', () => Promise.reject(unknown))).rejects.toBe(unknown);
   });
 });
 

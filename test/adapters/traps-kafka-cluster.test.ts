@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
 import type { Client } from '../../src/client.ts';
-import { connect } from '../../src/connect.ts';
 import { isHoldfastError } from '../../src/errors.ts';
 import { defineTopic, type Topic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import { type KafkaCluster, startKafkaCluster } from '../fleet/recipes/kafka-cluster.ts';
+import { connect } from './traps-connect.ts';
 
 const DEADLINE_MS = 4_000;
 const TIMEOUT_MS = 240_000;
@@ -70,6 +70,55 @@ describe('three Kafka brokers, of which two must have what is confirmed', () => 
       expect(of('not-sent').filter((id) => seen.has(id))).toEqual([]);
     },
   );
+
+  it('G5: brokers that are restarted one after the other, or killed, move leaders and coordinators: all is confirmed, handled, in order', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    await using client = await open();
+    await using other = await open();
+    const topic = defineTopic<{ key: string; n: number }>(`trap-${randomUUID()}`, {
+      key: ({ key }) => key,
+      groups: { g: { order: 'key' } },
+      partitions: 6,
+    });
+    const keys = Array.from({ length: 8 }, (_, n) => `key-${n}`);
+    const order = new Map<string, number[]>(keys.map((key) => [key, []]));
+    for (const one of [client, other])
+      await one.consume(topic, { group: 'g' }, ({ payload: { key, n } }) => {
+        const seen = order.get(key)!;
+        if (!seen.includes(n)) seen.push(n);
+      });
+    let published = 0;
+    let stop = false;
+    const feeding = (async () => {
+      for (; !stop; published++) {
+        const n = published;
+        await Promise.all(
+          keys.map((key) => client.publish(topic, { key, n }, { id: `${key}-${n}`, timeoutMs: 60_000 })),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    })();
+    const handled = (n: number): Promise<void> =>
+      until(`number ${n} of each key is handled`, () => [...order.values()].every((seen) => seen.includes(n)));
+    try {
+      for (const [node, how] of [
+        [1, 'restart'],
+        [2, 'restart'],
+        [1, 'kill'],
+      ] as const) {
+        await handled(published);
+        if (how === 'kill') await cluster.nodes[node].kill();
+        await cluster.nodes[node].restart();
+      }
+      await handled(published);
+    } finally {
+      stop = true;
+      await feeding;
+    }
+    await handled(published - 1);
+    for (const seen of order.values()) expect(seen).toEqual(Array.from({ length: published }, (_, n) => n));
+  });
 
   it('Trap 55: refused for want of replicas in the middle of a key, a message is tried again, and none overtakes it', {
     timeout: TIMEOUT_MS,

@@ -3,6 +3,7 @@ import { isTransient, protocolType } from './errors.ts';
 
 const KNOWN_FOR_MS = 60_000;
 const AGAIN_MS = 50;
+const NEW_MS = 3_000;
 
 /** By partition, the node that leads it. */
 export type Leaders = ReadonlyMap<number, number>;
@@ -57,11 +58,15 @@ export function leadership(cluster: RawCluster, patienceMs: number): Leadership 
     },
     async asking(topic, ask) {
       let anew = false;
-      for (const until = Date.now() + patienceMs; ; anew = true) {
+      const since = Date.now();
+      for (; ; anew = true) {
         try {
           return await ask(await of(topic, anew));
         } catch (error) {
-          if (!isTransient(error) || Date.now() > until) throw error;
+          // A new topic, too, is known here a moment before it is known there.
+          const unknown = protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION';
+          const patience = unknown ? NEW_MS : isTransient(error) ? patienceMs : 0;
+          if (Date.now() - since >= patience) throw error;
           await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
         }
       }
