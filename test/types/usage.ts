@@ -49,3 +49,10 @@ await client.publish(plain, { n: 1 }, { priority: 'urgent' });
 await client.publishAll(plain, [{ n: 1 }], { id: 'x' });
 // @ts-expect-error a deadline has no meaning inside a transaction
 await store.outbox.transaction((tx) => store.outbox.add(tx, plain, { n: 1 }, { timeoutMs: 5 }));
+
+const letters = client.deadLetters(plain, 'g');
+await letters.replay({ edit: ({ attempts }) => (attempts > 3 ? { payload: { n: attempts } } : undefined) });
+// @ts-expect-error an edited payload is the topic's, too
+await letters.replay({ edit: () => ({ payload: { m: 1 } }) });
+// @ts-expect-error nothing to count by
+await letters.countBy('body');
