@@ -10,7 +10,7 @@ import { Transient } from '../fake-adapter.ts';
 export interface Weather {
   /**
    * `refused`: attempts fail, surely not stored. `lost`: they are stored, and the confirm is lost. `doubtful`: neither stored nor
-   * confirmed, and nobody knows. `silent`: they never end.
+   * confirmed, and nobody knows. `silent`: they end at their deadline, without an answer.
    */
   now: 'fine' | 'refused' | 'lost' | 'doubtful' | 'silent';
   /** Every publish call that reached the adapter. */
@@ -51,7 +51,8 @@ export function weatherAdapter(broker: MemoryBroker = memoryBroker()): {
         case 'doubtful':
           return batch.map(() => ({ kind: 'unknown', error: new Transient('the connection broke') }));
         case 'silent':
-          return new Promise(() => undefined);
+          await sleep(limit.deadline - Date.now(), undefined, { signal: limit.signal }).catch(() => undefined);
+          return batch.map(() => ({ kind: 'unknown', error: new Transient('no answer') }));
         default:
           return batch.map(() => ({ kind: 'rejected', error: new Transient('not connected') }));
       }
