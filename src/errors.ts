@@ -144,22 +144,23 @@ const QUOTED = new RegExp(`"(${SECRET_NAMES})":"(?:[^"\\\\]|\\\\.)*"`, 'gi');
  * (`password=…`, `"password":"…"`). Takes time in proportion to the text, whatever it holds.
  */
 export function redact(text: string): string {
-  return withoutLogins(text).replace(ASSIGNED, '$1=***').replace(QUOTED, '"$1":"***"');
+  const bare = text.includes('://') ? text.split(/(\s+)/).map(withoutLogins).join('') : text;
+  return bare.replace(ASSIGNED, '$1=***').replace(QUOTED, '"$1":"***"');
 }
 
-function withoutLogins(text: string): string {
-  const [first = '', ...rest] = text.split('://');
+/** Of one word. A password may hold a slash, an @ or a :// that nobody has escaped: up to the last @ nothing is shown. */
+function withoutLogins(word: string): string {
+  const [first = '', ...rest] = word.split('://');
   let before = first;
-  return rest.reduce((redacted, part) => {
+  let shown = first;
+  for (const [index, part] of rest.entries()) {
     const web = WEB.test(before.slice(-8));
+    const whole = web ? part : rest.slice(index).join('://');
+    const end = web ? part.indexOf('/') : -1;
+    const at = whole.slice(0, end === -1 ? undefined : end).lastIndexOf('@');
+    shown += `://${at === -1 ? whole : `***${whole.slice(at)}`}`;
+    if (!web) return shown;
     before = part;
-    return `${redacted}://${withoutLogin(part, web)}`;
-  }, first);
-}
-
-/** Of what follows a `://`. A password may hold a slash or an @ that nobody has escaped: up to the last one is not shown. */
-function withoutLogin(part: string, web: boolean): string {
-  const end = part.search(web ? /[\s/]/ : /\s/);
-  const at = (end === -1 ? part : part.slice(0, end)).lastIndexOf('@');
-  return at === -1 ? part : `***${part.slice(at)}`;
+  }
+  return shown;
 }

@@ -181,8 +181,11 @@ function toNumber(value: unknown): number | undefined {
   return Number.isFinite(number) ? number : undefined;
 }
 
+/** The last moment of a Date. AMQP's timestamps go further. */
+const MAX_TIME = 8_640_000_000_000_000;
+
 /** Epoch milliseconds. Some producers put milliseconds where AMQP wants seconds. */
 function toTime(value: unknown): number | undefined {
-  if (typeof value !== 'number' || !Number.isFinite(value)) return undefined;
+  if (typeof value !== 'number' || !(value >= 0 && value <= MAX_TIME)) return undefined;
   return value < 100_000_000_000 ? value * 1000 : value;
 }

@@ -56,6 +56,12 @@ function accept(topic: Topic, result: StandardSchemaV1.Result<unknown>): unknown
   );
 }
 
+/** What a foreign producer wrote may be no moment of a Date. */
+function dateOf(ms: number | undefined): Date {
+  const date = new Date(ms ?? Number.NaN);
+  return Number.isNaN(date.getTime()) ? new Date() : date;
+}
+
 /** The message for one call of the handler. */
 export function messageFor(topic: Topic, delivery: Delivery, payload: unknown, attempt: number): Message {
   const { message } = delivery;
@@ -69,7 +75,7 @@ export function messageFor(topic: Topic, delivery: Delivery, payload: unknown, a
     priority: delivery.lane,
     // The handler's own: what it changes, its next call does not see.
     headers: message.headers === undefined ? noHeaders : { ...message.headers },
-    publishedAt: new Date(message.publishedAt ?? Date.now()),
+    publishedAt: dateOf(message.publishedAt),
     attempt,
   };
 }
