@@ -23,6 +23,7 @@ import { orderTrapCases } from './order-trap-cases.ts';
 import { pausedCases } from './paused-cases.ts';
 import { priorityCases } from './priority-cases.ts';
 import { publishCases } from './publish-cases.ts';
+import { rateCases } from './rate-cases.ts';
 import { replayCases } from './replay-cases.ts';
 import { restartCases } from './restart-cases.ts';
 import { retryCases } from './retry-cases.ts';
@@ -77,6 +78,7 @@ export function brokerSuite(options: BrokerSuiteOptions): void {
     onceCases,
     batchCases,
     priorityCases,
+    rateCases,
     closeCases,
     stateCases,
   ];

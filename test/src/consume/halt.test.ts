@@ -185,6 +185,41 @@ describe('S27: a key that stands still', () => {
   });
 });
 
+describe('S27: who has lost a message', () => {
+  it('halts no key for it: what it had noted is taken back, unless the new owner has met the message', async () => {
+    for (const met of [false, true]) {
+      const whole = memory();
+      const halts = memoryHalts();
+      const of = { group: 'g', topic: 'jobs', key: 'a' };
+      const adapter: BrokerAdapter = {
+        ...whole,
+        async subscribe(subscription, receive) {
+          const source = await whole.subscribe(subscription, receive);
+          return {
+            ...source,
+            async settle(batch) {
+              // Its shard has moved, which it has not heard yet.
+              if (met) for (const { kind } of batch) if (kind === 'dead') await halts.admit(of, await first(), 'other');
+              return batch.map(() => 'stale');
+            },
+          };
+        },
+      };
+      const first = async (): Promise<string> => (await halts.parked(of, 1))!.messages[0]!;
+      const { client, failing, consume, publish } = await world(adapter);
+      await closing(client, async () => {
+        const lost = Promise.withResolvers<void>();
+        client.on('unsettled', () => lost.resolve());
+        failing.add('a0');
+        await consume({ halts });
+        await publish('a', [0]);
+        await lost.promise;
+        await expect.poll(() => halts.halted(of, ['a'])).toEqual([met]);
+      });
+    }
+  });
+});
+
 describe('S27: the store of halted keys', () => {
   it('is asked once for many messages', async () => {
     const { client, halts, handled, consume, publish } = await world();
