@@ -109,6 +109,8 @@ export interface ClientSetup {
   readonly source: string;
   readonly crashPoint: ClientInternals['crashPoint'];
   readonly spill?: SpillSettings | undefined;
+  /** Ends a spill store that is this client's alone. */
+  readonly closeStore?: (() => Promise<void>) | undefined;
 }
 
 const PUBLISH_CHECKS = { ...MESSAGE_CHECKS, timeoutMs: positiveMs, signal };
@@ -134,7 +136,15 @@ function inputError(error: unknown, topic: string): HoldfastError {
   });
 }
 
-export function createClient({ adapter, publisher, emitter, source, crashPoint, spill }: ClientSetup): Client {
+export function createClient({
+  adapter,
+  publisher,
+  emitter,
+  source,
+  crashPoint,
+  spill,
+  closeStore,
+}: ClientSetup): Client {
   const topologies = createTopologies(adapter, emitter);
   const turns = createTurns();
   const consumers = new Set<ConsumerInternals>();
@@ -299,7 +309,7 @@ export function createClient({ adapter, publisher, emitter, source, crashPoint, 
         accepting = false;
       };
       closed ??= closeInOrder(
-        { adapter, publisher, topologies, consumers, starting, stops, drain, refuse },
+        { adapter, publisher, topologies, consumers, starting, stops, drain, closeStore, refuse },
         options.drainMs ?? 10_000,
       );
       return closed;

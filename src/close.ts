@@ -29,6 +29,7 @@ export interface Closing {
   /** Stops relays. */
   readonly stops: ReadonlySet<() => Promise<void>>;
   readonly drain: SpillDrain | undefined;
+  readonly closeStore: (() => Promise<void>) | undefined;
   /** From here on `publish` is refused. */
   refuse(): void;
 }
@@ -61,6 +62,7 @@ export async function closeInOrder(client: Closing, drainMs: number): Promise<Cl
   await relays;
   await within(GRACE_MS, Promise.allSettled(starting));
   const spilled = await drain?.state();
+  if (client.closeStore !== undefined) await attempt(client.closeStore());
   await attempt(adapter.close());
   if (errors.length > 0) throw fromAdapter(errors[0], 'close the client in good order');
   const sum = (count: (each: Drained) => number): number =>

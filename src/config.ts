@@ -5,17 +5,23 @@ import { clientChecks } from './connect-checks.ts';
 import { HoldfastError } from './errors.ts';
 import { type Check, type Checks, nearest, OptionsError, object, problemsOf } from './options.ts';
 import type { RelayOptions } from './outbox/relay.ts';
+import { type SpillOptions, spillCheck } from './outbox/spill-options.ts';
 import type { BrokerAdapter, Store } from './port.ts';
 import { printable } from './printable.ts';
 import { isTopic, type Topic } from './topic.ts';
 
-export interface Environment extends Omit<ConnectOptions, 'adapter'> {
+export interface Environment extends Omit<ConnectOptions, 'adapter' | 'spill'> {
   /** A URL, or a function that makes the adapter, so that only the chosen one is loaded. */
   readonly adapter: string | (() => BrokerAdapter | Promise<BrokerAdapter>);
   /** Makes the store whose outbox `holdfast relay` publishes. */
   readonly store?: () => Store<unknown> | Promise<Store<unknown>>;
+  /** As in `connect`; or a function that makes it, so that only the chosen environment's is opened. Then the client closes the store. */
+  readonly spill?: ConnectOptions['spill'] | (() => OwnSpill | Promise<OwnSpill>);
   readonly relay?: Omit<RelayOptions<unknown>, 'client' | 'outbox'>;
 }
+
+/** With a store of which nobody else knows. */
+export type OwnSpill = Store<unknown> | (SpillOptions & { readonly store: Store<unknown> });
 
 export interface Config {
   readonly topics: readonly Topic[];
@@ -33,7 +39,14 @@ const adapterCheck: Check = (value) =>
 
 const storeCheck: Check = (value) =>
   typeof value === 'function' ? undefined : 'must be a function that returns a store';
-const ENVIRONMENT: Checks = { ...clientChecks, adapter: adapterCheck, store: storeCheck, relay: object };
+const spillOrMaker: Check = (value) => (typeof value === 'function' ? undefined : spillCheck(value));
+const ENVIRONMENT: Checks = {
+  ...clientChecks,
+  spill: spillOrMaker,
+  adapter: adapterCheck,
+  store: storeCheck,
+  relay: object,
+};
 const EXAMPLE = "adapter: 'amqp://localhost'";
 
 /** Checks and freezes a config. Throws a TypeError that names every wrong option. */

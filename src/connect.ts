@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Client, createClient } from './client.ts';
-import { type Config, environmentOf, isConfig } from './config.ts';
+import { type Config, environmentOf, isConfig, type OwnSpill } from './config.ts';
 import { clientChecks } from './connect-checks.ts';
 import { fromAdapter, HoldfastError, messageOf, redact } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
@@ -61,11 +61,12 @@ export async function connectConfig(
   variables: NodeJS.ProcessEnv = process.env,
 ): Promise<{ client: Client; environment: ReturnType<typeof environmentOf> }> {
   const environment = environmentOf(config, variables);
-  const { adapter, store: _, relay: __, ...options } = environment.settings;
-  const client = await open({
-    ...options,
-    adapter: typeof adapter === 'string' ? await adapterFromUrl(adapter) : await adapter(),
-  });
+  const { adapter, spill, store: _, relay: __, ...options } = environment.settings;
+  const opened = typeof adapter === 'string' ? await adapterFromUrl(adapter) : await adapter();
+  const client =
+    typeof spill === 'function'
+      ? await openWithStore({ ...options, adapter: opened }, await spill())
+      : await open({ ...options, adapter: opened, ...(spill === undefined ? {} : { spill }) });
   try {
     await internalsOf(client).declareTopics(config.topics);
   } catch (error) {
@@ -75,7 +76,18 @@ export async function connectConfig(
   return { client, environment };
 }
 
-async function open(options: ConnectOptions): Promise<Client> {
+/** A store that was made for this client ends with it. */
+async function openWithStore(options: ConnectOptions, spill: OwnSpill): Promise<Client> {
+  const store = 'store' in spill ? spill.store : spill;
+  try {
+    return await open({ ...options, spill }, () => store.close());
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function open(options: ConnectOptions, closeStore?: () => Promise<void>): Promise<Client> {
   checkOptions('connect', options, CHECKS, { adapter: "rabbitmq({ url }) from 'holdfast/rabbitmq'" });
   const { adapter, source = 'default' } = options;
   const spill = options.spill === undefined ? undefined : spillSettings(options.spill);
@@ -101,7 +113,7 @@ async function open(options: ConnectOptions): Promise<Client> {
     spill,
     crashPoint: options.crashPoint,
   });
-  return createClient({ adapter, publisher, emitter, source, crashPoint: options.crashPoint, spill });
+  return createClient({ adapter, publisher, emitter, source, crashPoint: options.crashPoint, spill, closeStore });
 }
 
 /** A store that cannot take a message is found out now, not when the broker is away. */
