@@ -8,7 +8,9 @@ export type Fault =
    * It does not reach the broker, as when the broker says no for now; with what follows it in its partition, where an
    * adapter stores a partition's messages by one request.
    */
-  | 'refused';
+  | 'refused'
+  /** The same, and nobody can tell: as when the connection breaks. */
+  | 'lost';
 
 /** The same adapter, with faults injected into `publish`. */
 export function faulty(adapter: BrokerAdapter, faultOf: (message: Outgoing) => Fault | undefined): BrokerAdapter {
@@ -17,18 +19,20 @@ export function faulty(adapter: BrokerAdapter, faultOf: (message: Outgoing) => F
   return {
     ...adapter,
     async publish(batch, limit) {
-      const refused = new Set<number | undefined>();
+      const missing = new Map<number | undefined, Fault>();
       const faults = batch.map((message) => {
-        if (byPartition && refused.has(message.partition)) return 'refused';
+        const before = byPartition ? missing.get(message.partition) : undefined;
+        if (before !== undefined) return before;
         const fault = faultOf(message);
-        if (fault === 'refused') refused.add(message.partition);
+        if (fault === 'refused' || fault === 'lost') missing.set(message.partition, fault);
         return fault;
       });
-      const sent = batch.filter((_, index) => faults[index] !== 'refused');
+      const sent = batch.filter((_, index) => faults[index] === undefined || faults[index] === 'unknown');
       const outcomes = sent.length === 0 ? [] : await adapter.publish(sent, limit);
       let next = 0;
       return faults.map((fault): PublishOutcome => {
         if (fault === 'refused') return { kind: 'rejected', error: injected };
+        if (fault === 'lost') return { kind: 'unknown', error: injected };
         const outcome = outcomes[next++]!;
         return fault === 'unknown' ? { kind: 'unknown', error: injected } : outcome;
       });

@@ -23,6 +23,8 @@ export function lingerCases(suite: Suite): void {
     batches.length = 0;
 
     for (let n = 0; n < 20; n += 1) {
+      // Nothing is in flight any more, nor about to end and take the next with it.
+      await new Promise((resolve) => setImmediate(resolve));
       turns = 0;
       const count = setImmediate(() => (turns += 1));
       await client.publish(topic, { n }, { id: `alone-${n}` });
