@@ -5,7 +5,8 @@ export function toStored(message: Outgoing): Incoming {
   return {
     id: message.id,
     source: message.source,
-    body: message.body.slice(),
+    // Not slice(): a Buffer's is a view of the same bytes.
+    body: new Uint8Array(message.body),
     contentType: message.contentType,
     key: message.key,
     dedupeKey: message.dedupeKey,
@@ -18,7 +19,7 @@ export function toStored(message: Outgoing): Incoming {
 
 /** Out of the broker: a copy again, so that a handler that writes into its body spoils no redelivery and no other group. */
 export function fromStored(stored: Incoming): Incoming {
-  return { ...stored, body: stored.body.slice(), headers: { ...stored.headers }, marks: { ...stored.marks } };
+  return { ...stored, body: new Uint8Array(stored.body), headers: { ...stored.headers }, marks: { ...stored.marks } };
 }
 
 /** The same message under other marks. */

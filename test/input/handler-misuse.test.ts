@@ -91,6 +91,23 @@ describe('whatever a handler throws, its message ends in the dead letters, with 
   });
 });
 
+it('a RetryLater until the year 9999 waits, and does not come round at once', async () => {
+  let calls = 0;
+  await client.publish(topic, 1);
+  await client.consume(topic, { group: 'g', retry: { immediate: { retries: 0 }, delays: [1] } }, () => {
+    calls += 1;
+    throw new RetryLater(Date.UTC(9999, 0));
+  });
+  await until('it waits', async () => (await client.backlog(topic, 'g')).delayed === 1);
+  // Another message, all the way through: what fires at once would have fired by then.
+  const other = defineTopic<number>('input.misuse-other', { groups: ['g'] });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await client.publish(other, 1, { delayMs: 50 });
+  await client.consume(other, { group: 'g' }, () => resolve());
+  await promise;
+  expect(calls).toBe(1);
+});
+
 it('a message that its handler changes is as it was for the next one', async () => {
   await client.publish(topic, 1, { headers: { a: '1' } });
   const seen: unknown[] = [];

@@ -113,6 +113,16 @@ it('bytes are handed over as they are, whatever they hold and however long they 
   expect((await promise) as Uint8Array).toHaveLength(2 * 1024 * 1024);
 });
 
+it('what somebody does to the bytes of a letter spoils no replay', async () => {
+  await client.publish(from, bytesOf('{"a":1'));
+  const consumer = await client.consume(topic, { group: 'g' }, () => undefined);
+  const letters = client.deadLetters(topic, 'g');
+  await until('the dead letter', async () => (await letters.count()) === 1);
+  await consumer.close();
+  for await (const letter of letters.list()) letter.body.fill(0);
+  for await (const letter of letters.list()) expect(Buffer.from(letter.body).toString()).toBe('{"a":1');
+});
+
 it('what was too large is handled after it was replayed under a higher limit', async () => {
   await client.publish(from, bytesOf(keys(2e5)));
   const consumer = await client.consume(topic, { group: 'g' }, () => undefined);
