@@ -17,6 +17,8 @@ import type { Settings } from './options.ts';
 
 const TOPIC_RESOURCE = 2;
 const CLOSE_MS = 1_000;
+/** How long leaders of a topic that is new, or whose broker was away, are waited for at least. */
+const ELECTION_MS = 10_000;
 const AGAIN_MS = 50;
 /** kafkajs's own. Short: what must be tried for longer is tried by us, who know the deadline. */
 export const RETRY = { retries: 3, initialRetryTime: 50, maxRetryTime: 1_000 } as const;
@@ -52,7 +54,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
 
   const control = fresh();
   const cluster = rawClusterOf(control.kafka, control.sockets);
-  const leaders = leadership(cluster, settings.requestTimeoutMs);
+  const leaders = leadership(cluster, Math.max(settings.requestTimeoutMs, ELECTION_MS));
 
   return {
     async connect() {
@@ -102,7 +104,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
         partitions: list.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
       }));
       const request = { groupId: group, groupGenerationId: -1, memberId: '', topics };
-      await soon(settings.requestTimeoutMs, () => coordinator.offsetCommit(request));
+      await soon(ELECTION_MS, () => coordinator.offsetCommit(request));
     },
     async offsets(topic, partitions, at) {
       const timestamp = at === 'earliest' ? -2 : at === 'latest' ? -1 : at;

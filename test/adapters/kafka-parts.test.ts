@@ -261,6 +261,27 @@ describe('a leader that does not know a new topic yet', () => {
     expect([answer, asked]).toEqual([7, 4]);
     await expect(asking('t', () => Promise.reject(unknown))).rejects.toBe(unknown);
   });
+
+  it('and one that is being elected is waited for, where partitions are counted', async () => {
+    const electing = Object.assign(new Error('no leader'), { type: 'LEADER_NOT_AVAILABLE' });
+    const answers = [
+      electing,
+      electing,
+      { topicMetadata: [{ topic: 't', partitionMetadata: [{ partitionId: 0 }, { partitionId: 1 }] }] },
+      unknown,
+    ];
+    const metadata = async (): Promise<unknown> => {
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return answer;
+    };
+    const electingCluster = {
+      brokerPool: { findConnectedBroker: async () => ({ metadata }) },
+    } as unknown as RawCluster;
+    const { partitionsOf } = leadership(electingCluster, 60_000);
+    expect(await partitionsOf('t')).toBe(2);
+    expect(await partitionsOf('t')).toBeUndefined();
+  });
 });
 
 describe('what a confirm means on Kafka', () => {

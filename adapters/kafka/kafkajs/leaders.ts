@@ -35,12 +35,17 @@ export function leadership(cluster: RawCluster, patienceMs: number): Leadership 
     return leaders;
   }
 
-  async function unlessMissing<T>(answer: Promise<T>): Promise<T | undefined> {
-    try {
-      return await answer;
-    } catch (error) {
-      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
-      throw error;
+  /** Undefined where there is no such topic. While leaders are elected kafkajs has an error for an answer: asked again. */
+  async function unlessMissing<T>(describing: () => Promise<T>): Promise<T | undefined> {
+    for (const until = Date.now() + patienceMs; ; ) {
+      try {
+        return await describing();
+      } catch (error) {
+        const type = protocolType(error);
+        if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
+        if (type !== 'LEADER_NOT_AVAILABLE' || Date.now() > until) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      }
     }
   }
 
@@ -51,9 +56,9 @@ export function leadership(cluster: RawCluster, patienceMs: number): Leadership 
 
   return {
     of,
-    partitionsOf: async (topic) => (await unlessMissing(describe(topic)))?.size,
+    partitionsOf: async (topic) => (await unlessMissing(() => describe(topic)))?.size,
     async replicasOf(topic) {
-      const partitions = await unlessMissing(ask(topic));
+      const partitions = await unlessMissing(() => ask(topic));
       return partitions && Math.min(...partitions.map(({ replicas }) => replicas.length));
     },
     async asking(topic, ask) {
