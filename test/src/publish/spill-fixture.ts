@@ -4,7 +4,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type MemoryBroker, memory, memoryBroker } from '../../../adapters/memory/index.ts';
 import { sqliteStore } from '../../../adapters/sqlite/store.ts';
-import type { AdapterHooks, BrokerAdapter, Outgoing, SpillStore, Store } from '../../../src/port.ts';
+import type { AdapterHooks, BrokerAdapter, Outgoing, SpillEntry, SpillStore, Store } from '../../../src/port.ts';
 import { Transient } from '../fake-adapter.ts';
 
 export interface Weather {
@@ -64,8 +64,9 @@ export function weatherAdapter(broker: MemoryBroker = memoryBroker()): {
 
 export interface Watched {
   readonly store: Store<DatabaseSync>;
-  /** Sizes of the calls of `add`. */
+  /** Sizes of the calls of `add`, and what they stored. */
   readonly writes: number[];
+  readonly entries: SpillEntry[];
   /** Runs before each write: may wait, or fail it. */
   before: (() => Promise<void>) | undefined;
 }
@@ -76,6 +77,7 @@ export async function watchedStore(path = ':memory:'): Promise<Watched> {
   const { spill } = store as { spill: SpillStore };
   const watched: Watched = {
     writes: [],
+    entries: [],
     before: undefined,
     store: {
       ...store,
@@ -84,6 +86,7 @@ export async function watchedStore(path = ':memory:'): Promise<Watched> {
         async add(entries) {
           await watched.before?.();
           watched.writes.push(entries.length);
+          watched.entries.push(...entries);
           return spill.add(entries);
         },
       },

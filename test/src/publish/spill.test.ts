@@ -226,6 +226,28 @@ describe('spill', () => {
     expect(await outcomeOf(client.publish(plain, { key: 'k', n: 3 }))).toBe('spilled');
   });
 
+  it('S16: a delay that has begun goes on in the store', async () => {
+    const { client, weather, watched } = await open();
+    await client.publish(plain, { key: 'k', n: 0 });
+    weather.now = 'refused';
+    await client.publish(plain, { key: 'k', n: 1 }, { delayMs: 60_000 });
+    const [entry] = watched.entries;
+    // It has waited for the broker for 40 ms at least.
+    expect(entry!.delayMs).toBeLessThanOrEqual(59_970);
+    expect(entry!.delayMs).toBeGreaterThan(0);
+  });
+
+  it('S16: what is being sent from the store is not spilled again, however often it fails', async () => {
+    const { client, weather, watched } = await open({ breaker: { minCalls: 2, resetMs: 50 } });
+    await client.publish(plain, { key: 'k', n: 0 });
+    weather.now = 'refused';
+    await client.publish(plain, { key: 'k', n: 1 }, { id: 'mine' });
+    const before = weather.tried.filter(({ id }) => id === 'mine').length;
+    await until('it was tried again', () => weather.tried.filter(({ id }) => id === 'mine').length >= before + 3);
+    expect(watched.writes).toEqual([1]);
+    expect(await rowsIn(watched)).toBe(1);
+  });
+
   it('S16: writes are batched', async () => {
     const { client, weather, watched } = await open();
     await client.publish(plain, { key: 'k', n: 0 });
