@@ -9,7 +9,7 @@ import { checkHalts, checkPatience, warnOfInbox } from './consume/fit.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
 import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
 import { createTopologies, type Limit } from './declare.ts';
-import { fromAdapter, HoldfastError, isHoldfastError, messageOf, redact } from './errors.ts';
+import { fromAdapter, HoldfastError, isHoldfastError, textOf } from './errors.ts';
 import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
 import { setInternals } from './internals.ts';
@@ -131,7 +131,7 @@ function checkHandler(handler: unknown): void {
 /** What publishing throws beside our own errors is misuse, or a function of the topic's that threw: nothing was sent. */
 function inputError(error: unknown, topic: string): HoldfastError {
   if (isHoldfastError(error)) return error;
-  return new HoldfastError('invalid-message', `Could not publish to "${topic}": ${redact(messageOf(error))}`, {
+  return new HoldfastError('invalid-message', `Could not publish to "${topic}": ${textOf(error)}`, {
     cause: error,
   });
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Client, createClient } from './client.ts';
 import { type Config, environmentOf, isConfig, type OwnSpill } from './config.ts';
 import { clientChecks } from './connect-checks.ts';
-import { fromAdapter, HoldfastError, messageOf, redact } from './errors.ts';
+import { fromAdapter, HoldfastError, textOf } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
 import { internalsOf } from './internals.ts';
 import { type Check, type Checks, checkOptions } from './options.ts';
@@ -121,7 +121,7 @@ async function checkSpill({ spill }: SpillSettings): Promise<void> {
   try {
     await spill.state();
   } catch (error) {
-    throw new HoldfastError('spill-failed', `The spill store cannot be used: ${redact(messageOf(error))}`, {
+    throw new HoldfastError('spill-failed', `The spill store cannot be used: ${textOf(error)}`, {
       cause: error,
     });
   }

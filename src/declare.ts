@@ -1,7 +1,7 @@
 /** Which topologies this client has declared: each once, and again only when a group is added. */
 
 import { onAbort } from './aborts.ts';
-import { fromAdapter, HoldfastError, messageOf, redact } from './errors.ts';
+import { fromAdapter, HoldfastError, textOf } from './errors.ts';
 import type { Emitter } from './events.ts';
 import { withRetries } from './policy/retry.ts';
 import type { BrokerAdapter, GroupTopology, OutboxShape, Topology } from './port.ts';
@@ -217,7 +217,7 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
 const closedError = (): HoldfastError => new HoldfastError('client-closed', 'The client is closed');
 
 function lateError(topic: string, timeoutMs: number, lastError: unknown, publishing: boolean): HoldfastError {
-  const why = lastError === undefined ? 'the broker does not answer' : `last: ${redact(messageOf(lastError))}`;
+  const why = lastError === undefined ? 'the broker does not answer' : `last: ${textOf(lastError)}`;
   return new HoldfastError(
     publishing ? 'publish-timeout' : 'broker-unreachable',
     `Topic "${topic}" could not be declared within ${timeoutMs} ms (${why})`,

@@ -1,5 +1,5 @@
 import type { ConsumerInternals } from './consume/consumer.ts';
-import { messageOf, redact } from './errors.ts';
+import { textOf } from './errors.ts';
 import type { AdapterHealth, BrokerAdapter, SpillState } from './port.ts';
 import type { Publisher } from './publish/publisher.ts';
 
@@ -25,7 +25,7 @@ export async function checkHealth({ adapter, publisher, consumers, spilled, clos
   const own = await adapter.health().catch(
     (error: unknown): AdapterHealth => ({
       connected: false,
-      checks: [{ name: adapter.name, ok: false, detail: redact(messageOf(error)) }],
+      checks: [{ name: adapter.name, ok: false, detail: textOf(error) }],
     }),
   );
   const breakers = [...publisher.breakers].map(([topic, { open }]) => ({

@@ -1,5 +1,7 @@
 /** Readable lines for people: time, level, what happened, then facts as name=value. */
 
+import { printable } from '../printable.ts';
+
 export type Facts = Readonly<Record<string, string | number | undefined>>;
 export type Log = (level: 'info' | 'warn' | 'error', what: string, facts?: Facts) => void;
 
@@ -9,7 +11,7 @@ export const log: Log = (level, what, facts = {}) => {
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ` ${name}=${quoted(String(value))}`)
     .join('');
-  const line = `${new Date().toISOString()} ${level.padEnd(5)} ${what}${rest}`;
+  const line = `${new Date().toISOString()} ${level.padEnd(5)} ${printable(what, 4_096)}${rest}`;
   if (level === 'info') console.log(line);
   else console.error(line);
 };

@@ -1,7 +1,7 @@
 /** One outbox row on its way to the broker, and what that means for the row. */
 
 import type { ClientInternals } from '../client.ts';
-import { isHoldfastError, messageOf, redact } from '../errors.ts';
+import { isHoldfastError, textOf } from '../errors.ts';
 import type { OutboxRow, OutboxShape } from '../port.ts';
 import type { Settled } from './flight.ts';
 
@@ -72,7 +72,7 @@ export async function publishRow(
     if (signal?.aborted) return undefined;
     const code = isHoldfastError(error) ? error.code : 'adapter-failed';
     if (PARKED.includes(code)) {
-      return { rowId, shard, kind: 'park', reason: `${code}: ${redact(messageOf(error))}`.slice(0, 500) };
+      return { rowId, shard, kind: 'park', reason: `${code}: ${textOf(error)}`.slice(0, 500) };
     }
     inside.emitter.emit('error', { during: `relay message ${row.id} to "${row.topic}"`, error });
     return {

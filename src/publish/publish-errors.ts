@@ -1,6 +1,6 @@
 /** What a publish that was not confirmed is told: each error says what became of the message, and what to do. */
 
-import { fromAdapter, HoldfastError, messageOf, type PublishFailure, redact } from '../errors.ts';
+import { fromAdapter, HoldfastError, type PublishFailure, textOf } from '../errors.ts';
 import type { Outgoing } from '../port.ts';
 import type { Pending } from './queue.ts';
 
@@ -10,7 +10,7 @@ export const isOut = (pending: Pending): boolean => pending.maybeStored || pendi
 export function lateError(pending: Pending): HoldfastError {
   const { outgoing, lastError } = pending;
   const { id, topology } = outgoing;
-  const why = lastError === undefined ? '' : ` (last: ${redact(messageOf(lastError))})`;
+  const why = lastError === undefined ? '' : ` (last: ${textOf(lastError)})`;
   const options = { cause: lastError, details: { id, topic: topology.topic } };
   return isOut(pending)
     ? new HoldfastError(
@@ -90,7 +90,7 @@ export function spillFailedError(pending: Pending, error: unknown): HoldfastErro
   const unsure = (error as { readonly outcome?: unknown } | null)?.outcome === 'unknown';
   return new HoldfastError(
     'spill-failed',
-    `Message ${id} on "${topology.topic}" could not be sent, nor kept in the spill store: ${redact(messageOf(error))}`,
+    `Message ${id} on "${topology.topic}" could not be sent, nor kept in the spill store: ${textOf(error)}`,
     {
       cause: error,
       details: { id, topic: topology.topic },

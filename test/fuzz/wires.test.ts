@@ -102,8 +102,9 @@ describe('rabbitmq', () => {
       ensure(Number.isFinite(rabbitmq.waitLeftMs(given as never)), 'a wait is a number');
     },
   );
-  fuzz('gives back what it was given', 5, outgoing, (message) => {
+  fuzz('gives back what it was given, as a CloudEvent too', 5, outgoing, (message) => {
     assertSame(message, rabbitmq.toIncoming(rabbitmq.toProperties(message) as never, message.body));
+    assertSame(message, rabbitmq.toIncoming(rabbitmq.toCloudEvent(message) as never, message.body));
   });
 });
 
@@ -154,9 +155,10 @@ describe('kafka', () => {
     assertIncoming(kafka.fromRecord(stored(kafka.undelayed(stored(copy)))));
     ensure(kafka.sizeOf(copy) > 0, 'a size is one');
   });
-  fuzz('gives back what it was given', 5, outgoing, (message) => {
+  fuzz('gives back what it was given, as a CloudEvent too', 5, outgoing, (message) => {
     const made = kafka.toRecord(message);
     assertSame(message, kafka.fromRecord(stored(made)));
+    assertSame(message, kafka.fromRecord(stored(kafka.toCloudEvent(message))));
     assertSame(message, kafka.fromRecord(stored(kafka.undelayed(stored(kafka.delayed(made, 0, 'normal', 5))))));
   });
 });
@@ -178,8 +180,9 @@ describe('redis', () => {
       assertIncoming(redis.fromFields(odd ? given.slice(1) : given));
     },
   );
-  fuzz('gives back what it was given', 5, outgoing, (message) => {
+  fuzz('gives back what it was given, as a CloudEvent too', 5, outgoing, (message) => {
     assertSame(message, redis.fromFields(redis.toFields(message).map((value) => Buffer.from(value as string))));
+    assertSame(message, redis.fromFields(redis.toCloudEvent(message).map((value) => Buffer.from(value as string))));
   });
 });
 
