@@ -92,7 +92,7 @@ async function open(options: ConnectOptions, closeStore?: () => Promise<void>): 
   const { adapter, source = 'default' } = options;
   const spill = options.spill === undefined ? undefined : spillSettings(options.spill);
   const emitter = createEmitter();
-  if (spill !== undefined) await checkSpill(spill);
+  const heldBytes = spill === undefined ? 0 : await heldBy(spill);
   try {
     await adapter.connect({
       instance: randomUUID(),
@@ -110,16 +110,17 @@ async function open(options: ConnectOptions, closeStore?: () => Promise<void>): 
     emitter,
     breaker: options.breaker ?? {},
     buffer: { messages: options.buffer?.messages ?? 10_000, bytes: options.buffer?.bytes ?? 64 * 1024 * 1024 },
-    spill,
+    spill: spill && { ...spill, heldBytes },
     crashPoint: options.crashPoint,
   });
   return createClient({ adapter, publisher, emitter, source, crashPoint: options.crashPoint, spill, closeStore });
 }
 
-/** A store that cannot take a message is found out now, not when the broker is away. */
-async function checkSpill({ spill }: SpillSettings): Promise<void> {
+/** What is there from before. A store that cannot be used is found out now, not when the broker is away. */
+async function heldBy({ spill }: SpillSettings): Promise<number> {
   try {
-    await spill.state();
+    const { bytes } = await spill.state();
+    return bytes;
   } catch (error) {
     throw new HoldfastError('spill-failed', `The spill store cannot be used: ${textOf(error)}`, {
       cause: error,

@@ -18,6 +18,8 @@ export interface SpillSettings {
   readonly spill: SpillStore;
   readonly maxBytes: number;
   readonly spillAfterMs: number;
+  /** What the store held when the client began. */
+  readonly heldBytes?: number;
 }
 
 const isStore: Check = (value) => {

@@ -8,6 +8,8 @@ import { shapeTextOf, shardOf } from './entry.ts';
 export interface SpillWriterOptions {
   readonly store: SpillStore;
   readonly maxBytes: number;
+  /** What the store holds already. */
+  readonly heldBytes: number;
   readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
   /** They are durable, each under its row id. */
   stored(batch: readonly Pending[], rowIds: readonly string[]): void;
@@ -31,7 +33,7 @@ export function createSpillWriter(options: SpillWriterOptions): SpillWriter {
   const { store, maxBytes, crashPoint, stored, failed, passed } = options;
   let waiting: Pending[] = [];
   /** In the store, as far as we know: by the last measure, and what we have added since. */
-  let used = 0;
+  let used = options.heldBytes;
   /** On its way there. */
   let reserved = 0;
   let writing = false;

@@ -81,6 +81,7 @@ export function createSpill(setup: SpillSetup): Spill {
   const writer = createSpillWriter({
     store: settings.spill,
     maxBytes,
+    heldBytes: settings.heldBytes ?? 0,
     crashPoint: setup.crashPoint,
     stored(batch, rowIds) {
       for (const [index, pending] of batch.entries()) {
