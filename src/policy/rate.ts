@@ -6,7 +6,7 @@ export interface Rate {
 }
 
 /** Timers come late: a start that was due this recently is caught up with. */
-const LATE_MS = 10;
+const LATE_MS = 4;
 /** How long a start is kept for the consumer whose turn it is. */
 const TURN_MS = 20;
 
