@@ -255,7 +255,11 @@ export interface Capabilities {
     readonly batchBytes: number;
     /** Most `publish` calls in flight per topic. */
     readonly window: number;
-    /** On topics with an ordered group, what may be in flight only once (S9): a key, or a partition with all its keys. */
+    /**
+     * On topics with an ordered group, what may be in flight only once (S9): a key, or a partition with all its keys. With
+     * `partition`, what a batch holds of one partition is stored in order, and from the first that is refused on nothing
+     * of it is.
+     */
     readonly exclusive: 'key' | 'partition';
   };
 }
