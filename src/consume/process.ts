@@ -119,8 +119,10 @@ export async function attempts(
   };
   try {
     await withRetries(
-      (number) =>
-        number === 1 && failed !== undefined ? Promise.reject(failed.error) : once(work, payload, identity, context),
+      async (number) => {
+        if (number === 1 && failed !== undefined) throw failed.error;
+        return once(work, number === 1 ? payload : await unspoilt(work, payload, context), identity, context);
+      },
       { ...plan.retry.immediate, retries: Number.POSITIVE_INFINITY, jitter: false },
       again,
       context.closing,
@@ -144,6 +146,15 @@ export async function attempts(
   }
   await context.crashPoint?.('consume:handled');
   return settleDone(work, context);
+}
+
+/** The payload for a call after the first, which may have changed it. Decoding has succeeded before; a schema may fail now. */
+async function unspoilt(work: Work, payload: unknown, { topic }: ProcessContext): Promise<unknown> {
+  try {
+    return await decode(topic, work.delivery);
+  } catch {
+    return payload;
+  }
 }
 
 async function once(

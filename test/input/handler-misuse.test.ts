@@ -108,21 +108,37 @@ it('a RetryLater until the year 9999 waits, and does not come round at once', as
   expect(calls).toBe(1);
 });
 
-it('a message that its handler changes is as it was for the next one', async () => {
-  await client.publish(topic, 1, { headers: { a: '1' } });
-  const seen: unknown[] = [];
-  await client.consume(
-    topic,
-    { group: 'g', retry: { immediate: { retries: 1, firstMs: 1 }, delays: [] } },
-    (message) => {
-      seen.push({ payload: message.payload, headers: { ...message.headers }, attempt: message.attempt });
-      Object.assign(message, { payload: 2, id: 'other' });
-      Object.assign(message.headers, { a: '2', b: '3' });
+describe('what a handler does to its message, its next call does not see', () => {
+  const retryOnce = { immediate: { retries: 1, firstMs: 1 }, delays: [] };
+  const deep = defineTopic<{ lines: number[] }>('input.misuse-deep', { groups: ['g'] });
+  const spoil = (message: Message<{ lines: number[] }>): unknown => {
+    const seen = structuredClone({ lines: message.payload.lines, headers: message.headers, attempt: message.attempt });
+    message.payload.lines.push(9);
+    Object.assign(message, { id: 'other' });
+    Object.assign(message.headers, { a: '2', b: '3' });
+    return seen;
+  };
+  const again = { lines: [1], headers: { a: '1' }, attempt: 2 };
+  beforeEach(() => client.publish(deep, { lines: [1] }, { headers: { a: '1' } }));
+
+  it('one by one', async () => {
+    const seen: unknown[] = [];
+    await client.consume(deep, { group: 'g', retry: retryOnce }, (message) => {
+      seen.push(spoil(message));
       if (seen.length === 1) throw new Error('again');
-    },
-  );
-  await until('both calls', () => seen.length === 2);
-  expect(seen[1]).toEqual({ payload: 1, headers: { a: '1' }, attempt: 2 });
+    });
+    await until('both calls', () => seen.length === 2);
+    expect(seen[1]).toEqual(again);
+  });
+  it('in a batch', async () => {
+    const seen: unknown[] = [];
+    await client.consumeBatches(deep, { group: 'g', retry: retryOnce, batch: { size: 2 } }, ([message]) => {
+      seen.push(spoil(message!));
+      if (seen.length === 1) throw new Error('again');
+    });
+    await until('both calls', () => seen.length === 2);
+    expect(seen[1]).toEqual(again);
+  });
 });
 
 it('a thenable that settles twice settles once', async () => {
