@@ -231,17 +231,20 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     commit: () => commit(at),
     async mark(share, offset, marks) {
       const before = share.marks.get(offset);
+      const undo = (): false => {
+        if (before === undefined) share.marks.delete(offset);
+        else share.marks.set(offset, before);
+        return false;
+      };
       share.marks.set(offset, marks);
+      if (!marksFit(share.marks)) return undo();
       try {
-        if (!marksFit(share.marks)) throw new Error('no room for more marks');
         share.committed = undefined;
         await commit(at);
         return share.live;
       } catch (error) {
         if (!client.isTransient(error)) lastError = messageOf(error);
-        if (before === undefined) share.marks.delete(offset);
-        else share.marks.set(offset, before);
-        return false;
+        return undo();
       }
     },
     health: () => ({ ...(member?.state() ?? { joined: false, activeAt: 0 }), lastError }),

@@ -6,7 +6,7 @@ export interface Letter {
   readonly id: string;
   readonly topic: string;
   readonly group: string;
-  /** `failed`, `timeout`, `crashed`, `expired`, `undecodable`, `message-too-large`, `schema-mismatch`, `no-id`, or what a handler's DeadLetter said. */
+  /** `halted`, `failed`, `timeout`, `crashed`, `expired`, `undecodable`, `message-too-large`, `schema-mismatch`, `no-id`, or what a handler's DeadLetter said. */
   readonly reason: string;
   /** Handler calls before it was given up. */
   readonly attempts: number;
