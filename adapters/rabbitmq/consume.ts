@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AdapterHooks, Delivery, Priority, Receive, Source, Subscription, Topology } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { copies } from './copies.ts';
-import { adapterError, isTransient } from './errors.ts';
+import { adapterError, asError, isTransient } from './errors.ts';
 import { waitLeftMs } from './headers.ts';
 import type { Presence } from './presence.ts';
 import { type Handle, type QueueChannel, queueChannel } from './queue-channel.ts';
@@ -46,14 +46,18 @@ export async function subscribe(
     );
   }
   // Before the first message: a group that cannot dead-letter would find out with a letter in hand.
-  await presence.dead(topology, group.name);
+  await patiently(() => presence.dead(topology, group.name));
   const arrivals = inbound(receive);
   /** A retry that is not due yet, because its delay is longer than the rungs make up, goes round once more unseen. */
   function receiveOrMoveOn(delivery: Delivery): void {
     const { properties } = (delivery.handle as Handle).message;
     const delayMs = waitLeftMs(properties);
     if (delayMs <= 0) arrivals.add(delivery);
-    else void settler([{ kind: 'retry', delivery, delayMs, marks: delivery.message.marks }]);
+    else {
+      settler([{ kind: 'retry', delivery, delayMs, marks: delivery.message.marks }]).catch((error: unknown) =>
+        warn('copy-failed', asError(error).message),
+      );
+    }
   }
   const warn = (code: string, detail: string): void => hooks.emit({ type: 'warning', code, detail });
   const priorities = group.ordered ? preferences(topology.partitions, hooks.instance) : [];
@@ -124,19 +128,21 @@ async function declared(presence: Presence, { topology, group, ordered }: Subscr
   return wider;
 }
 
-async function start(channels: readonly QueueChannel[]): Promise<void> {
+/** Again and again while the broker is not there, or has just come back. */
+async function patiently(work: () => Promise<void>): Promise<void> {
   const until = Date.now() + START_PATIENCE_MS;
-  const starting = channels.map(async (channel) => {
-    for (;;) {
-      try {
-        return await channel.start();
-      } catch (error) {
-        // Queues of a broker that is not there, or has just come back.
-        if (Date.now() > until || !isTransient(error) || /NOT.FOUND/.test(String(error))) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 200));
-      }
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (Date.now() > until || !isTransient(error) || /NOT.FOUND/.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
-  });
+  }
+}
+
+async function start(channels: readonly QueueChannel[]): Promise<void> {
+  const starting = channels.map((channel) => patiently(() => channel.start()));
   const failed = (await Promise.allSettled(starting)).find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
 }

@@ -74,7 +74,7 @@ export async function rabbitmqctl(server: Server, ...command: readonly string[])
   await promisify(execFile)('nsenter', [...inside, '/usr/lib/rabbitmq/bin/rabbitmqctl', ...command]);
 }
 
-export async function until<T>(condition: () => T | Promise<T>, ms = 20_000): Promise<Exclude<NonNullable<T>, false>> {
+export async function until<T>(condition: () => T | Promise<T>, ms = 40_000): Promise<Exclude<NonNullable<T>, false>> {
   const end = Date.now() + ms;
   for (;;) {
     const value = await condition();

@@ -4,6 +4,7 @@ import { rabbitmq, rabbitmqDefinitions } from '../../adapters/rabbitmq/index.ts'
 import { harmOf } from '../../adapters/rabbitmq/policies.ts';
 import { connect } from '../../src/connect.ts';
 import { defineTopic } from '../../src/topic.ts';
+import { startProxy } from '../fleet/proxy.ts';
 import {
   closeAll,
   consume,
@@ -34,6 +35,25 @@ async function namesOf(topic: string): Promise<readonly string[]> {
     ...exchanges!.filter(ours).map(({ name }) => `exchange ${name}`),
   ].sort();
 }
+
+describe('rabbitmq: a group that is consumed for the first time', () => {
+  it('is consumed although the connection is lost while its dead-letter queue is declared', async () => {
+    const proxy = await startProxy({ target: rabbitmqUrl() });
+    try {
+      const { adapter } = await open({ url: proxy.url, heartbeatSeconds: 1 });
+      const topology = topologyOf({ one: 'unordered' });
+      await adapter.declare(topology);
+      let lost = 0;
+      proxy.swallow((sent) => sent.includes(`${topology.topic}:one:dead`) && ++lost === 1);
+      const consumer = await consume(adapter, topology, 'one');
+      expect(lost).toBeGreaterThan(1);
+      await until(async () => (await publish(adapter, texts(topology, ['a'])))[0]!.kind === 'confirmed');
+      await until(() => consumer.received.length > 0);
+    } finally {
+      await proxy.stop();
+    }
+  });
+});
 
 describe('rabbitmq: clients that may not declare', () => {
   it('verify: a group without its dead-letter queue is refused before its first message, by name', async () => {
@@ -135,7 +155,7 @@ describe('rabbitmq: clients that may not declare', () => {
     await using creator = await connect({ adapter: rabbitmq({ url: rabbitmqUrl() }) });
     for (const each of topics) await creator.publish(each, 'again');
     expect(await Promise.all(topics.map(({ name }) => namesOf(name)))).toEqual(before);
-  });
+  }, 180_000);
 });
 
 describe('rabbitmq: policies', () => {
@@ -179,7 +199,7 @@ describe('rabbitmq: policies', () => {
       await adapter.declare(topology);
       return (await check()).length === 0;
     });
-  });
+  }, 180_000);
 
   it.for([
     [{ 'delivery-limit': 0 }, 'delivery-limit'],
