@@ -78,7 +78,7 @@ describe('redis dedupe', () => {
 
   it('names the wrong key, what it received and what it wanted', () => {
     const make = (options: unknown) => () => redisDedupe(options as { url: string });
-    expect(make({})).toThrow(new TypeError('redisDedupe needs either `url` or `client`'));
+    expect(make({})).toThrow('redisDedupe needs either `url` or `client`');
     expect(make({ url: 'redis://h', client })).toThrow(/either `url` or `client`/);
     expect(make({ client: {} })).toThrow(/`client`/);
     expect(make({ url: 'redis://h', window: 3 })).toThrow(/unknown key `window`; did you mean `windowMs`/);

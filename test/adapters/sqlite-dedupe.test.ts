@@ -43,6 +43,6 @@ describe('sqlite dedupe', () => {
     const make = (options: unknown) => () => sqliteDedupe(options as { path: string });
     expect(make({})).toThrow(/"path"/);
     expect(make({ path: 'x', windowsMs: 3 })).toThrow(/no option "windowsMs"; did you mean "windowMs"/);
-    expect(make({ path: 'x', claimMs: -1 })).toThrow(/"claimMs"; received -1/);
+    expect(make({ path: 'x', claimMs: -1 })).toThrow(/"claimMs", received -1/);
   });
 });

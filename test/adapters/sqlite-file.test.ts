@@ -123,7 +123,7 @@ describe('sqlite, the file', () => {
   it('names an option that it does not know, or cannot use', () => {
     expect(() => sqlite({ path: 'x', poll: 5 } as never)).toThrow(/no option "poll".*"pollMs"/);
     expect(() => sqlite({} as never)).toThrow(/path.*undefined/);
-    expect(() => sqlite({ path: 'x', pollMs: 0 })).toThrow(/pollMs.*1 to 10000, received 0/);
+    expect(() => sqlite({ path: 'x', pollMs: 0 })).toThrow(/1 to 10000 as "pollMs", received 0/);
     expect(() => sqlite({ path: 'x', busyTimeoutMs: Number.NaN })).toThrow(TypeError);
   });
 
