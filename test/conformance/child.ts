@@ -52,12 +52,19 @@ export type Told =
   | { readonly tell: 'error'; readonly error: string };
 
 const [url, module, by, script] = process.argv.slice(2) as [string, string, string, string];
-const { dieAt, clockAheadMs } = JSON.parse(script) as ProcessScript;
+const { dieAt, dieAfter, clockAheadMs } = JSON.parse(script) as ProcessScript;
 if (clockAheadMs !== undefined) setClockAhead(clockAheadMs);
+
+const counted = { confirmed: 0, started: 0 };
 
 /** Written before it returns, so that what a handler told before a kill is told. */
 function tell(told: Told): void {
   writeSync(1, `${JSON.stringify(told)}\n`);
+  if (dieAfter === undefined) return;
+  if (told.tell === 'confirmed') counted.confirmed += 1;
+  else if (told.tell === 'started') counted.started += 1;
+  if (counted.confirmed >= dieAfter.confirmed && counted.started >= dieAfter.started)
+    process.kill(process.pid, 'SIGKILL');
 }
 
 async function makeAdapter(): Promise<BrokerAdapter> {
