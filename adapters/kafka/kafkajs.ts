@@ -79,14 +79,16 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       return resources[0]?.configEntries.find((entry) => entry.configName === name)?.configValue ?? undefined;
     },
     async committed(group, topics) {
-      const coordinator = await coordinatorOf(cluster, group);
-      const { responses } = await coordinator.offsetFetch({
+      const request = {
         groupId: group,
         topics: [...topics].map(([topic, partitions]) => ({
           topic,
           partitions: Array.from({ length: partitions }, (_, partition) => ({ partition })),
         })),
-      });
+      };
+      const { responses } = await soon(ELECTION_MS, async () =>
+        (await coordinatorOf(cluster, group)).offsetFetch(request),
+      );
       const result = new Map<string, Committed[]>();
       for (const { topic, partitions } of responses) {
         const list: Committed[] = [];
@@ -98,13 +100,12 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       return result;
     },
     async commitFor(group, offsets) {
-      const coordinator = await coordinatorOf(cluster, group);
       const topics = [...Map.groupBy(offsets, ({ topic }) => topic)].map(([topic, list]) => ({
         topic,
         partitions: list.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
       }));
       const request = { groupId: group, groupGenerationId: -1, memberId: '', topics };
-      await soon(ELECTION_MS, () => coordinator.offsetCommit(request));
+      await soon(ELECTION_MS, async () => (await coordinatorOf(cluster, group)).offsetCommit(request));
     },
     async offsets(topic, partitions, at) {
       const timestamp = at === 'earliest' ? -2 : at === 'latest' ? -1 : at;
@@ -161,13 +162,21 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
   };
 }
 
-/** A topic that is new is known to its leaders a moment earlier than to the coordinator of a group. */
+/** What a coordinator says while it takes a group over, or of a topic that its leaders knew a moment earlier. */
+const SOON_OVER: readonly (string | undefined)[] = [
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'NOT_COORDINATOR_FOR_GROUP',
+  'GROUP_COORDINATOR_NOT_AVAILABLE',
+  'GROUP_LOAD_IN_PROGRESS',
+];
+
+/** Asks again while the coordinator is not ready. */
 async function soon<T>(withinMs: number, ask: () => Promise<T>): Promise<T> {
   for (const until = Date.now() + withinMs; ; ) {
     try {
       return await ask();
     } catch (error) {
-      if (protocolType(error) !== 'UNKNOWN_TOPIC_OR_PARTITION' || Date.now() > until) throw error;
+      if (!SOON_OVER.includes(protocolType(error)) || Date.now() > until) throw error;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }

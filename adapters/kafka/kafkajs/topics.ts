@@ -1,11 +1,12 @@
 import type { TopicSpec } from '../client.ts';
 import { adapterError } from '../errors.ts';
-import type { RawCluster } from './cluster.ts';
+import type { RawBroker, RawCluster } from './cluster.ts';
 import { isTransient, protocolType } from './errors.ts';
 import type { Leadership } from './leaders.ts';
 import { listOffsets } from './logs.ts';
 
 const AGAIN_MS = 50;
+const CREATED_WITHIN_MS = 15_000;
 const SHOWN_WITHIN_MS = 10_000;
 
 /** Creates what is missing, and waits until it can be used. */
@@ -24,6 +25,28 @@ export async function createTopics(
     })),
     timeout: timeoutMs,
   };
+  for (const until = Date.now() + CREATED_WITHIN_MS; ; ) {
+    const types = await refusals(cluster, request);
+    if (types === undefined || types.types.every((type) => type === 'TOPIC_ALREADY_EXISTS')) break;
+    // One that took the controller too long is made all the same, and is found when it is asked for again.
+    const passes = types.types.every((type) => type === 'TOPIC_ALREADY_EXISTS' || type === 'REQUEST_TIMED_OUT');
+    if (!passes || Date.now() > until) throw explained(types.error, types.types, specs);
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
+  await Promise.all(specs.map((spec) => shown(cluster, leaders, spec)));
+}
+
+interface Refusals {
+  readonly error: unknown;
+  /** The protocol's error codes, one for each topic that was refused. */
+  readonly types: readonly string[];
+}
+
+/** Why topics were not made; undefined where all were. Rejects with what is no answer of the broker's. */
+async function refusals(
+  cluster: RawCluster,
+  request: Parameters<RawBroker['createTopics']>[0],
+): Promise<Refusals | undefined> {
   try {
     await (await cluster.brokerPool.findConnectedBroker()).createTopics(request).catch(async (error) => {
       // Before KRaft only the controller creates topics.
@@ -31,12 +54,12 @@ export async function createTopics(
       await cluster.refreshMetadata();
       return await (await cluster.findControllerBroker()).createTopics(request);
     });
+    return undefined;
   } catch (error) {
     const types = failures(error);
-    if (types.length === 0 || types.some((type) => type !== 'TOPIC_ALREADY_EXISTS'))
-      throw explained(error, types, specs);
+    if (types.length === 0) throw error;
+    return { error, types };
   }
-  await Promise.all(specs.map((spec) => shown(cluster, leaders, spec)));
 }
 
 /** A new topic is known to the controller first, to this broker a moment later, and a moment later it has leaders. */
@@ -64,7 +87,8 @@ function explained(error: unknown, types: readonly string[], specs: readonly Top
       `Kafka refuses to create ${names}: the right to create topics is missing`,
       error,
     );
-  return error;
+  // kafkajs says no more than "Topic creation errors".
+  return new Error(`Kafka did not create ${names}: ${types.join(', ')}`, { cause: error });
 }
 
 function failures(error: unknown): string[] {
