@@ -113,6 +113,7 @@ export function flakyStore(
       await statement(() => undefined);
       // A unique index makes the second claimant wait for the first.
       for (const name of [...names].sort()) while (db.locks.has(name)) await db.locks.get(name);
+      if (!life.alive) await never;
       const { promise, resolve } = Promise.withResolvers<void>();
       for (const name of names) db.locks.set(name, promise);
       const end = (): void => {

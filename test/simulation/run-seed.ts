@@ -101,11 +101,15 @@ async function write(
 ): Promise<void> {
   const open: Promise<unknown>[] = [];
   const began = time.now;
+  let last: Process | undefined;
   for (const message of world.plan.messages.filter((each) => each.writer === writer)) {
     const waitMs = began + message.atMs - time.now;
     if (waitMs > 0) await sleep(waitMs);
     const home = slots[writer % slots.length] ?? slots.find((slot) => slot?.life.alive);
     if (home === undefined || !home.life.alive) continue;
+    // A key's order is that of one publisher: what another process has not been told of yet would race.
+    if (home !== last) await Promise.all(open);
+    last = home;
     const written = message.route === 'direct' ? direct(world, home, message, time) : boxed(world, home, message, time);
     const done = Promise.race([written, deathOf(home)]);
     open.push(done);
