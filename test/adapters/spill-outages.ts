@@ -40,11 +40,7 @@ export function spillOutages({ kind, adapter, store: openStore = sqliteFile }: S
   const outages: Readonly<Record<string, readonly [begin: () => Promise<void>, end: () => Promise<void>]>> = {
     'a network that swallows everything': [
       async () => fleet.proxies[0]!.blackHole(),
-      async () => {
-        // Long enough to be noticed by everybody.
-        await sleep(2_500);
-        fleet.proxies[0]!.heal();
-      },
+      async () => fleet.proxies[0]!.heal(),
     ],
     'a kill -9 and a restart': [() => fleet.server.kill(), () => fleet.server.restart()],
   };
@@ -65,6 +61,8 @@ export function spillOutages({ kind, adapter, store: openStore = sqliteFile }: S
           adapter: adapter(fleet.proxies[0]!.url),
           spill: { store: kept.store, spillAfterMs: 300 },
         });
+        const noticed = Promise.withResolvers<void>();
+        publisher.on('spilled', () => noticed.resolve());
         await publisher.publish(topic, { key: 'first', n: -1 });
         const consumer = await connect({ adapter: adapter(fleet.server.url) });
         const { inbox } = ledger.store as unknown as Store<DatabaseSync>;
@@ -79,7 +77,7 @@ export function spillOutages({ kind, adapter, store: openStore = sqliteFile }: S
         let ending: Promise<void> | undefined;
         for (let n = 0; n < MESSAGES; n += 1) {
           if (n === MESSAGES * 0.3) await begin();
-          if (n === MESSAGES * 0.7) ending = end();
+          if (n === MESSAGES * 0.7) ending = noticed.promise.then(end);
           const step = { key: `k${n % KEYS}`, n };
           publishing.push(
             publisher.publish(topic, step, { id: `m-${n}`, timeoutMs: 5_000 }).then(
