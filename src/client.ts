@@ -145,7 +145,7 @@ export function createClient({
   spill,
   closeStore,
 }: ClientSetup): Client {
-  const topologies = createTopologies(adapter, emitter);
+  const topologies = createTopologies(adapter, emitter, crashPoint);
   const turns = createTurns();
   const consumers = new Set<ConsumerInternals>();
   const rates = groupRates();

@@ -47,7 +47,11 @@ interface Attempt {
 
 const BACKOFF = { retries: Number.POSITIVE_INFINITY, firstMs: 50, factor: 2, maxMs: 1_000, jitter: true };
 
-export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topologies {
+export function createTopologies(
+  adapter: BrokerAdapter,
+  emitter: Emitter,
+  crashPoint: ((name: string) => void | Promise<void>) | undefined,
+): Topologies {
   const declared = new Map<string, Topology>();
   const byTopic = new WeakSet<object>();
   const declaring = new Map<string, Attempt>();
@@ -77,6 +81,11 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
     return waitFor(attempt, all.topic, limit);
   }
 
+  async function declareAll(topology: Topology): Promise<void> {
+    await adapter.declare(topology);
+    await crashPoint?.('declare:declared');
+  }
+
   function begin(topology: Topology, name: string): Attempt {
     const stop = new AbortController();
     const given = new Promise<never>((_, reject) => onAbort(stop.signal, () => reject(stop.signal.reason)));
@@ -84,7 +93,7 @@ export function createTopologies(adapter: BrokerAdapter, emitter: Emitter): Topo
       attempt.lastError = error;
       return adapter.isTransient(error);
     };
-    const tried = withRetries(() => adapter.declare(topology), BACKOFF, again, stop.signal);
+    const tried = withRetries(() => declareAll(topology), BACKOFF, again, stop.signal);
     const done = Promise.race([tried, given])
       .then(() => {
         const result = merged(topology);

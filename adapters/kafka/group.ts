@@ -190,6 +190,7 @@ export async function joinGroup(context: Context, options: GroupOptions, handler
     await member.commit(
       due.map(({ share, offset, metadata }) => ({ topic: share.topic, partition: share.partition, offset, metadata })),
     );
+    await hooks.crashPoint?.('kafka:committed');
     for (const { share, offset } of due) share.committed = offset;
   }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Receive, Source, Subscription } from '../../src/port.ts';
+import type { AdapterHooks, Receive, Source, Subscription } from '../../src/port.ts';
 import type { Link, RedisClass } from './connection.ts';
 import type { Settings } from './options.ts';
 import { consumeOrdered } from './ordered.ts';
@@ -12,6 +12,7 @@ export interface ConsumeNeeds {
   /** Unique over all processes and subscriptions. */
   readonly consumer: string;
   readonly connectionName: string;
+  readonly crashPoint: AdapterHooks['crashPoint'];
 }
 
 /** Opens a source on connections of its own for blocking reads. */

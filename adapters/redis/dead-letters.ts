@@ -1,5 +1,13 @@
 import type { Redis } from 'ioredis';
-import type { DeadLetterStore, Headers, Priority, Replacement, SettleOutcome, StoredLetter } from '../../src/port.ts';
+import type {
+  AdapterHooks,
+  DeadLetterStore,
+  Headers,
+  Priority,
+  Replacement,
+  SettleOutcome,
+  StoredLetter,
+} from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { durable } from './durable.ts';
 import { copyFields, fromFields, markFields, toFields } from './headers.ts';
@@ -71,10 +79,11 @@ const MOST_BODIES = 20;
 export interface DeadLetterNeeds {
   readonly settings: Settings;
   readonly control: Link;
+  readonly crashPoint: AdapterHooks['crashPoint'];
 }
 
 /** Dead letters are a stream: read by range, without a lock, and removed one by one. */
-export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: string): DeadLetterStore {
+export function deadLetterStore({ settings, control, crashPoint }: DeadLetterNeeds, base: string): DeadLetterStore {
   const key = `${base}:dead`;
   const patienceMs = settings.commandTimeoutMs;
 
@@ -119,6 +128,7 @@ export function deadLetterStore({ settings, control }: DeadLetterNeeds, base: st
         const answer = (await run(client, script, base, argsOf(items.slice(at, at + most)))) as string;
         for (const letter of answer) outcomes.push(letter === 's' ? 'settled' : 'stale');
       }
+      await crashPoint?.('redis:letters-written');
       await durable(client, settings.durability);
       return outcomes;
     });

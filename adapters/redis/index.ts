@@ -116,12 +116,20 @@ export function redis(options: RedisOptions): BrokerAdapter {
     declare,
     publish(batch, limit) {
       const link = async (): Promise<Link> => await opened().publisher();
-      return publish({ settings, link, redeclare: declare }, batch, limit);
+      const { crashPoint } = opened().hooks;
+      return publish({ settings, crashPoint, link, redeclare: declare }, batch, limit);
     },
     async subscribe(subscription, receive) {
       const { Client, control, hooks, name, sources } = opened();
       const connectionName = `${name}:${subscription.group}`.replace(/[^\x21-\x7e]/g, '_');
-      const needs = { Client, settings, control, connectionName, instance: hooks.instance };
+      const needs = {
+        Client,
+        settings,
+        control,
+        connectionName,
+        instance: hooks.instance,
+        crashPoint: hooks.crashPoint,
+      };
       const source = await subscribe(needs, subscription, receive);
       sources.add(source);
       return {
@@ -132,8 +140,10 @@ export function redis(options: RedisOptions): BrokerAdapter {
         },
       };
     },
-    deadLetters: (topology, group) =>
-      deadLetterStore({ settings, control: opened().control }, groupOf(topology, group)),
+    deadLetters(topology, group) {
+      const { control, hooks } = opened();
+      return deadLetterStore({ settings, control, crashPoint: hooks.crashPoint }, groupOf(topology, group));
+    },
     async backlog(topology, group) {
       const ordered = topology.groups.find(({ name }) => name === group)?.ordered ?? false;
       const suffixes = streamSuffixes(topology, ordered);

@@ -33,7 +33,7 @@ export async function consumeOrdered(
   subscription: Subscription,
   receive: Receive,
 ): Promise<Source> {
-  const { settings, control, consumer } = needs;
+  const { settings, control, consumer, crashPoint } = needs;
   const { topology, group, prefetch, leaseMs, handlerTimeoutMs } = subscription;
   const base = groupKey(settings.prefix, topology.topic, group);
   const lanes = lanesOf(topology);
@@ -210,6 +210,7 @@ export async function consumeOrdered(
       for (const { kind, delivery } of batch) if (kind === 'give-back') rewindBefore(delivery);
       const outcomes = await settleThroughOutages(control, settlePatienceMs, batch.length, async (client) => {
         const settled = await settleEntries(client, base, shardConsumer, batch);
+        await crashPoint?.('redis:settle-written');
         await durable(client, settings.durability);
         return settled;
       });
@@ -229,6 +230,7 @@ export async function consumeOrdered(
     async mark(delivery, marks) {
       const [outcome] = await settleThroughOutages(control, settlePatienceMs, 1, async (client) => {
         const marked = await markEntry(client, base, shardConsumer, delivery.handle as Handle, marks);
+        await crashPoint?.('redis:mark-written');
         await durable(client, settings.durability);
         return [marked];
       });

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import type { Outgoing, PublishOutcome, Topology } from '../../src/port.ts';
+import type { AdapterHooks, Outgoing, PublishOutcome, Topology } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { durable } from './durable.ts';
 import { isReply, isTransient, neverSent, plain } from './errors.ts';
@@ -92,6 +92,7 @@ return table.concat(answers, '\\n')
 
 export interface PublishNeeds {
   readonly settings: Settings;
+  readonly crashPoint: AdapterHooks['crashPoint'];
   link(): Promise<Link>;
   /** Brings back the topic's registry after the server lost it. */
   redeclare(topology: Topology): Promise<void>;
@@ -128,6 +129,7 @@ async function publishTopic(needs: PublishNeeds, messages: readonly Outgoing[]):
     const send = (): Promise<string> =>
       link.use(async (client: Redis) => {
         const reply = await run(client, publishScript, key, [packed, settings.dedupeWindowMs]);
+        await needs.crashPoint?.('redis:publish-written');
         await durable(client, settings.durability);
         return reply as string;
       });

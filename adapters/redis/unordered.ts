@@ -21,7 +21,7 @@ export async function consumeUnordered(
   subscription: Subscription,
   receive: Receive,
 ): Promise<Source> {
-  const { settings, control } = needs;
+  const { settings, control, crashPoint } = needs;
   const { topology, group, prefetch, leaseMs } = subscription;
   const base = groupKey(settings.prefix, topology.topic, group);
   const streams = lanesOf(topology).map((lane) => newStream(base, lane, lane, 0));
@@ -136,6 +136,7 @@ export async function consumeUnordered(
   const settle = (batch: readonly Settlement[], patienceMs: number) =>
     settleThroughOutages(control, patienceMs, batch.length, async (client) => {
       const outcomes = await settleEntries(client, base, consumer, batch);
+      await crashPoint?.('redis:settle-written');
       await durable(client, settings.durability);
       return outcomes;
     });
@@ -171,6 +172,7 @@ export async function consumeUnordered(
     async mark(delivery, marks) {
       const [outcome] = await settleThroughOutages(control, settlePatienceMs, 1, async (client) => {
         const marked = await markEntry(client, base, consumer, delivery.handle as Handle, marks);
+        await crashPoint?.('redis:mark-written');
         await durable(client, settings.durability);
         return [marked];
       });

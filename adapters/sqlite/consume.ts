@@ -205,7 +205,9 @@ export async function subscribe(
       const handle = delivery.handle as Handle;
       if (!handle.open || stopped !== undefined) return 'stale';
       try {
-        return await writer.write(() => shared.mark(handle, marks), { durable: true, notify: false });
+        const outcome = await writer.write(() => shared.mark(handle, marks), { durable: true, notify: false });
+        await hooks.crashPoint?.('sqlite:mark-committed');
+        return outcome;
       } catch (error) {
         warn('mark', error);
         return 'unknown';

@@ -93,7 +93,11 @@ export function createDeadLetters(
         await hooks.crashPoint?.('sqlite:replay-committed');
         return outcomes;
       },
-      discard: (letters) => each(letters, (letter, id) => remove.run(letter, id).changes > 0),
+      async discard(letters) {
+        const outcomes = await each(letters, (letter, id) => remove.run(letter, id).changes > 0);
+        await hooks.crashPoint?.('sqlite:discard-committed');
+        return outcomes;
+      },
       count: async () => count.get(group())!.count as number,
     };
   };

@@ -176,7 +176,7 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
       : withRetries(
           () => {
             const claims = items.map(({ identity }) => ({ group: plan.group, topic: topic.name, identity }));
-            return handleWithInbox(plan.inbox!, claims, call, invoke);
+            return handleWithInbox(plan.inbox!, claims, call, invoke, context.crashPoint);
           },
           STORE_BACKOFF,
           (error) => error instanceof StoreFailed,

@@ -132,7 +132,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     { topology, group: plan.group, ordered, prefetch, leaseMs: plan.leaseMs, handlerTimeoutMs: plan.timeoutMs },
     receive,
   );
-  const settler = counting(createSettler(source, emitter, names));
+  const settler = counting(createSettler(source, emitter, names, setup.crashPoint));
   const context: Omit<ProcessContext, 'invoke'> = {
     topic,
     plan,

@@ -92,16 +92,18 @@ export async function claimed(
     settler,
     emitter,
     renewals,
-  }: Pick<ProcessContext, 'topic' | 'plan' | 'settler' | 'emitter' | 'renewals'>,
+    crashPoint,
+  }: Pick<ProcessContext, 'topic' | 'plan' | 'settler' | 'emitter' | 'renewals' | 'crashPoint'>,
 ): Promise<Claim | 'done' | 'busy'> {
   const store = plan.dedupe!;
   const key = dedupeName(plan.group, topic.name, identity);
   const answer = await store.claim(key);
   if (answer.state !== 'new') return answer.state;
+  await crashPoint?.('dedupe:claimed');
   work.claimLost = false;
   const { token } = answer;
   const drop = renewals?.keep({ key, token }, work);
-  return claimOf(store, { key, token }, { settler, emitter, drop });
+  return claimOf(store, { key, token }, { settler, emitter, drop, crashPoint });
 }
 
 function claimOf(
@@ -111,6 +113,7 @@ function claimOf(
     readonly settler: Settler;
     readonly emitter: Emitter;
     readonly drop: ReturnType<Renewals['keep']> | undefined;
+    readonly crashPoint: ProcessContext['crashPoint'];
   },
 ): Claim {
   const { settler } = context;
@@ -123,6 +126,7 @@ function claimOf(
     await context.drop?.();
     try {
       await (handled ? store.commit(key, token) : store.release(key, token));
+      await context.crashPoint?.(handled ? 'dedupe:committed' : 'dedupe:released');
     } catch (error) {
       context.emitter.emit('error', { during: 'dedupe', error });
     }

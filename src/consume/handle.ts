@@ -33,17 +33,22 @@ export async function handleWithInbox(
   claims: readonly InboxClaim[],
   call: Call,
   invoke: (tx: unknown, fresh: Handled) => unknown,
+  crashPoint: ((name: string) => void | Promise<void>) | undefined,
 ): Promise<Handled> {
   let thrown: { readonly error: unknown } | undefined;
   try {
-    return await inbox.run(claims, call.signal, async (tx, fresh) => {
+    const handled = await inbox.run(claims, call.signal, async (tx, fresh) => {
       try {
+        if (crashPoint !== undefined) await crashPoint('inbox:claimed');
         await call.invoke(() => invoke(tx, fresh));
+        if (crashPoint !== undefined) await crashPoint('inbox:worked');
       } catch (error) {
         thrown = { error };
         throw error;
       }
     });
+    if (crashPoint !== undefined) await crashPoint('inbox:committed');
+    return handled;
   } catch (error) {
     if (thrown !== undefined) throw thrown.error;
     if (call.signal.aborted) throw call.signal.reason;

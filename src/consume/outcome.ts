@@ -30,12 +30,14 @@ export async function retry(work: Work, context: ProcessContext, delayMs: number
     context.hold(work, wholeMs(delayMs));
     return false;
   }
+  await context.crashPoint?.('retry:sending');
   await context.settler.settle({
     kind: 'retry',
     delivery: work.delivery,
     delayMs: wholeMs(delayMs),
     marks: retryMarks(work, Date.now()),
   });
+  await context.crashPoint?.('retry:answered');
   return true;
 }
 
@@ -51,10 +53,15 @@ async function told(call: () => Promise<void>, closing: AbortSignal): Promise<bo
 }
 
 /** In an ordered group a message stays where it is between its attempts: they are counted there, where the broker can (G8). */
-export async function countSoFar(work: Work, { mark }: Pick<ProcessContext, 'mark'>): Promise<void> {
+export async function countSoFar(
+  work: Work,
+  { mark, crashPoint }: Pick<ProcessContext, 'mark' | 'crashPoint'>,
+): Promise<void> {
   const { attempts } = work;
   if (attempts === work.counted || work.revoked) return;
-  if ((await mark(work.delivery, retryMarks(work, Date.now()))) === 'settled') work.counted = attempts;
+  if ((await mark(work.delivery, retryMarks(work, Date.now()))) !== 'settled') return;
+  work.counted = attempts;
+  await crashPoint?.('retry:counted');
 }
 
 /** Later again with its attempts as they are: what an open breaker does instead of a retry. */
@@ -84,7 +91,9 @@ export async function dead(work: Work, context: ProcessContext, reason: string, 
   const standing = await standsStill(work, context);
   if (standing === undefined) return true;
   const marks = standing === 'halted' ? { ...why, reason: HALTED, cause: why.reason! } : why;
+  await context.crashPoint?.('dead:sending');
   const outcome = await settler.settle({ kind: 'dead', delivery: work.delivery, marks });
+  await context.crashPoint?.('dead:answered');
   if (outcome === 'stale' && standing === 'halted') await told(() => context.halts!.withdraw(work), context.closing);
   if (outcome === 'settled') {
     const id = work.delivery.message.id ?? work.delivery.position;

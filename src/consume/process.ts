@@ -46,6 +46,7 @@ async function steps(work: Work, context: ProcessContext): Promise<Finished> {
     work.parking = { name: parkedName(identity), token: '', entry: 'free' };
     const entry = await entered(work, halts, closing);
     if (entry === undefined || work.revoked) return true;
+    await context.crashPoint?.('halt:entered');
     work.parking.entry = entry;
     if (entry === 'parked') return dead(work, context, HALTED, undefined);
   }
@@ -189,6 +190,7 @@ async function once(
                 [{ group: plan.group, topic: topic.name, identity: identity! }],
                 call,
                 invoke,
+                context.crashPoint,
               ),
             STORE_BACKOFF,
             (error) => error instanceof StoreFailed && !work.revoked,

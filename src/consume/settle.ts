@@ -33,6 +33,7 @@ export function createSettler(
   source: Promise<Source>,
   emitter: Emitter,
   names: { readonly topic: string; readonly group: string },
+  crashPoint?: ((name: string) => void | Promise<void>) | undefined,
 ): Settler {
   // Moves await a confirm; a slow one must not hold up plain acknowledgements.
   const done = lane();
@@ -48,7 +49,9 @@ export function createSettler(
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (of.waiting.length > 0) {
       const batch = of.waiting.splice(0, MOST);
+      if (of === done && crashPoint !== undefined) await crashPoint('settle:sending');
       const outcomes = await settleBatch(batch.map((entry) => entry.settlement));
+      if (of === done && crashPoint !== undefined) await crashPoint('settle:answered');
       report(outcomes);
       for (const [index, entry] of batch.entries()) entry.resolve(outcomes[index] ?? 'unknown');
     }

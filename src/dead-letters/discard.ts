@@ -8,6 +8,7 @@ export async function discard(context: LettersContext, filter: LetterFilter): Pr
     throw new TypeError('discard needs a filter: { where: { reason } } or { where: { ids } }, with a value');
   let discarded = 0;
   for await (const page of walk(context, filter)) {
+    await context.crashPoint?.('discard:moving');
     const outcomes = await asked(context, 'move', () => context.store.discard(page));
     discarded += outcomes.filter((outcome) => outcome === 'settled').length;
     await context.crashPoint?.('discard:moved');

@@ -155,6 +155,7 @@ async function sendBack(context: LettersContext, { key, order, sent, signal }: W
         sent.add(name);
       }
       if (batch.length > 0) {
+        await context.crashPoint?.('release:moving');
         await asked(context, 'move', () => context.store.replay(batch, {}));
         await context.crashPoint?.('release:moved');
       }

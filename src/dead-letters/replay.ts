@@ -92,6 +92,7 @@ export async function replay(context: LettersContext, options: ReplayOptions = {
       // Also an abort that came while the last one was on its way.
       signal?.throwIfAborted();
       for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now())) await pause(ms, signal);
+      await crashPoint?.('replay:moving');
       const outcomes = await move(batch, messages);
       const sent = batch.filter((letter) => outcomes.get(letter) === 'settled');
       for (const letter of batch) {

@@ -96,6 +96,7 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
     const askedAt = performance.now();
     const before = leases.length;
     leases = await store.lease(owner, leaseMs);
+    if (inside.crashPoint !== undefined) await inside.crashPoint('relay:leased');
     leasedUntil = askedAt + leaseMs;
     for (const held of leases) everHeld.set(held.shard, held);
     if (leases.length > before) wake();
@@ -150,6 +151,7 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
         flight.reading();
         const rows = mine.length === 0 || full || most === 0 ? [] : await store.read(mine, most + flight.size);
         if (rows[0]?.readAt !== undefined) storeAheadMs = rows[0].readAt - performance.now();
+        if (rows.length > 0 && inside.crashPoint !== undefined) await inside.crashPoint('relay:read');
         const launched = flight.launch(rows);
         if (launched > 0) {
           ways.launched?.();

@@ -72,6 +72,7 @@ export function createSpillWriter(options: SpillWriterOptions): SpillWriter {
     const bytes = batch.reduce((sum, pending) => sum + sizeOf(pending), 0);
     let rowIds: readonly string[];
     try {
+      await crashPoint?.('spill:storing');
       rowIds = await store.add(batch.map(entryOf));
       await crashPoint?.('spill:stored');
     } catch (error) {

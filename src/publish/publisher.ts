@@ -146,6 +146,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
         get breaker() {
           return made.breaker;
         },
+        crashPoint: options.crashPoint,
         signal: stop.signal,
         confirmed(pending, position) {
           const { id } = pending.outgoing;

@@ -21,6 +21,7 @@ export class BatchFailed extends Error {
 export interface SendContext {
   readonly adapter: BrokerAdapter;
   readonly breaker: Breaker;
+  readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
   /** Aborts when the client gives up on what is pending. */
   readonly signal: AbortSignal;
   confirmed(pending: Pending, position: string | undefined): void;
@@ -69,11 +70,13 @@ async function publishOnce(batch: readonly Pending[], context: SendContext): Pro
     deadline = Math.max(deadline, pending.deadline);
     pending.inFlight = true;
   }
+  const { adapter, crashPoint, signal } = context;
   try {
-    return await context.adapter.publish(
-      batch.map((pending) => pending.outgoing),
-      { deadline, signal: context.signal },
-    );
+    if (crashPoint !== undefined) await crashPoint('publish:sending');
+    const outgoing = batch.map((pending) => pending.outgoing);
+    const outcomes = await adapter.publish(outgoing, { deadline, signal });
+    if (crashPoint !== undefined) await crashPoint('publish:answered');
+    return outcomes;
   } catch (error) {
     return batch.map(() => ({ kind: 'unknown', error }));
   }
