@@ -1,0 +1,86 @@
+/** Consumes all groups; each effect is a row in the inbox's transaction, in a table where nothing is unique. */
+
+import { type BrokerAdapter, type ConsumeOptions, connect, DeadLetter, type Message } from 'holdfast';
+import type { PoolClient } from 'pg';
+import { type Part, persist, play } from './child.ts';
+import { DELAYS, IMMEDIATE } from './patience.ts';
+import { adapterOf, openStore } from './setup.ts';
+import { checkOf, designOf, type GroupName, type Item, items, type Transfer, transfers } from './topics.ts';
+
+const OPTIONS = {
+  leaseMs: 5_000,
+  timeoutMs: 15_000,
+  retry: { immediate: IMMEDIATE, delays: DELAYS },
+} satisfies Partial<ConsumeOptions>;
+
+await play(async (part) => {
+  const { setup, name, stopped } = part;
+  const { store, close } = await openStore(setup, 12);
+  const { inbox } = store;
+  const client = await persist(async () => connect({ adapter: witnessed(await adapterOf(setup), part), name }), part);
+  for (const event of ['handled', 'duplicate'] as const) {
+    client.on(event, ({ group, id }) => part.ledger.write({ e: event, g: group as GroupName, id }));
+  }
+  client.on('dead-lettered', ({ group, id, reason, attempts }) =>
+    part.ledger.write({ e: 'dead', g: group as GroupName, id, reason, attempts }),
+  );
+  await persist(() => client.consume(items, { ...OPTIONS, group: 'pool', inbox }, handler('pool', part)), part);
+  await persist(
+    () => client.consume(items, { ...OPTIONS, group: 'line', order: 'key', inbox }, handler('line', part)),
+    part,
+  );
+  await persist(() => client.consume(transfers, { ...OPTIONS, group: 'bank', inbox }, handler('bank', part)), part);
+  await stopped;
+  await client.close();
+  await close();
+});
+
+function handler(group: GroupName, { ledger, name }: Part) {
+  return async (message: Message<Item>, { tx }: { readonly tx: PoolClient }): Promise<void> => {
+    const { id, key, payload, attempt } = message;
+    ledger.write({ e: 'called', g: group, id, attempt });
+    let failed = true;
+    try {
+      if (payload.check !== checkOf(id) || payload.key !== key || message.headers.trace !== id)
+        ledger.write({ e: 'mismatch', g: group, id });
+      await tx.query('insert into chaos.effects (id, grp, key, seq, proc) values ($1, $2, $3, $4, $5)', [
+        id,
+        group,
+        key,
+        payload.seq,
+        name,
+      ]);
+      if (group === 'bank') await book(tx, payload as Transfer);
+      const design = designOf(group, payload.seq);
+      if (design === 'refused') throw new DeadLetter('refused');
+      if (design === 'fails-always' || (design === 'fails-once' && attempt === 1)) throw new Error('fails by design');
+      failed = false;
+    } finally {
+      ledger.write({ e: 'ran', g: group, id, failed });
+    }
+  };
+}
+
+/** The lower account first, so that two transfers cannot wait for each other. */
+async function book(tx: PoolClient, { from, to, amount }: Transfer): Promise<void> {
+  const changes = [
+    [from, -amount],
+    [to, amount],
+  ].sort(([one], [other]) => one! - other!);
+  for (const change of changes)
+    await tx.query('update chaos.accounts set balance = balance + $2 where id = $1', change);
+}
+
+/** The same adapter, its deliveries written down. */
+function witnessed(adapter: BrokerAdapter, { ledger }: Part): BrokerAdapter {
+  const subscribe: BrokerAdapter['subscribe'] = (subscription, receive) =>
+    adapter.subscribe(subscription, {
+      deliver(batch) {
+        const ids = batch.map(({ message, position }) => message.id ?? position);
+        ledger.write({ e: 'delivered', g: subscription.group as GroupName, ids });
+        receive.deliver(batch);
+      },
+      revoked: (epoch) => receive.revoked(epoch),
+    });
+  return Object.assign(Object.create(adapter) as BrokerAdapter, { subscribe });
+}

@@ -1,0 +1,123 @@
+/** The processes under test: started, frozen, killed and started again; in the end, stopped in good order. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Job } from './child.ts';
+import { type LedgerFile, now, type Route } from './ledger-file.ts';
+import type { ProcessTarget } from './plan.ts';
+import type { Setup } from './setup.ts';
+
+export interface Crew {
+  start(role: ProcessTarget, route?: Route): void;
+  /** Kills one with SIGKILL and starts another in its place. Tells which, and when its successor was started. */
+  kill(role: ProcessTarget, luck: number, lastsMs: number): Promise<Struck>;
+  /** Freezes one for a while: its connections stay open. */
+  pause(role: ProcessTarget, luck: number, lastsMs: number): Promise<Struck>;
+  /** Asks all of these roles to end, waits, and kills those that do not; tells whose end that was. */
+  stop(...roles: readonly ProcessTarget[]): Promise<readonly string[]>;
+  /** At once, whatever they do. */
+  abandon(): void;
+}
+export interface Struck {
+  readonly hit: boolean;
+  readonly name: string;
+  readonly up: number;
+}
+
+interface Member {
+  readonly role: ProcessTarget;
+  readonly route: Route | undefined;
+  readonly name: string;
+  readonly child: ChildProcess;
+  readonly ended: Promise<void>;
+  doomed: boolean;
+}
+
+const STOP_MS = 45_000;
+/** After an end that nobody asked for, as a service manager does. */
+const RESTART_MS = 1_000;
+const STDERR_CHARACTERS = 2_000;
+
+export function createCrew(setup: Setup, ledger: LedgerFile): Crew {
+  const members = new Set<Member>();
+  let stopping = false;
+  let started = 0;
+
+  function start(role: ProcessTarget, route?: Route): void {
+    started += 1;
+    const name = `${role}-${started}`;
+    const job: Job = { setup, name, ...(route && { route }) };
+    const child = fork(new URL(`./${role}.ts`, import.meta.url), [JSON.stringify(job)], {
+      execPath: process.execPath,
+      execArgv: ['-C', 'source'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    const member: Member = { role, route, name, child, doomed: false, ended: Promise.resolve() };
+    members.add(Object.assign(member, { ended: watch(member) }));
+  }
+
+  async function watch(member: Member): Promise<void> {
+    const { child, name, role, route } = member;
+    let stderr = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-STDERR_CHARACTERS);
+    });
+    child.on('error', () => undefined);
+    const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+    members.delete(member);
+    const expected = member.doomed || (stopping && code === 0);
+    const how = signal ?? `exit code ${code}`;
+    ledger.write({ e: 'process', name, how: expected ? how : `${how}: ${stderr.trim()}`, expected });
+    if (expected) return;
+    await sleep(RESTART_MS);
+    if (!stopping) start(role, route);
+  }
+
+  function oneOf(role: ProcessTarget, luck: number): Member | undefined {
+    const able = [...members].filter((member) => member.role === role && !member.doomed);
+    return able[Math.floor(luck * able.length)];
+  }
+
+  return {
+    start,
+    async kill(role, luck, lastsMs) {
+      const member = oneOf(role, luck);
+      if (member === undefined) return { hit: false, name: role, up: now() };
+      member.doomed = true;
+      const hit = member.child.kill('SIGKILL');
+      await member.ended;
+      await sleep(lastsMs);
+      start(role, member.route);
+      return { hit, name: member.name, up: now() };
+    },
+    async pause(role, luck, lastsMs) {
+      const member = oneOf(role, luck);
+      if (member === undefined) return { hit: false, name: role, up: now() };
+      const hit = member.child.kill('SIGSTOP');
+      await sleep(lastsMs);
+      member.child.kill('SIGCONT');
+      return { hit, name: member.name, up: now() };
+    },
+    async stop(...roles) {
+      stopping = true;
+      const late: string[] = [];
+      const leaving = [...members].filter(({ role }) => roles.includes(role));
+      for (const { child } of leaving) if (child.connected) child.send('stop', () => undefined);
+      const timer = setTimeout(() => {
+        for (const member of leaving.filter((one) => members.has(one))) {
+          late.push(member.name);
+          member.child.kill('SIGKILL');
+        }
+      }, STOP_MS);
+      await Promise.all(leaving.map(({ ended }) => ended));
+      clearTimeout(timer);
+      stopping = false;
+      return late;
+    },
+    abandon() {
+      stopping = true;
+      for (const { child } of members) child.kill('SIGKILL');
+    },
+  };
+}

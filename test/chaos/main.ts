@@ -1,0 +1,136 @@
+/**
+ * npm run chaos -- --minutes N --seed S --broker B: producers, relays and consumers as processes of their own, over a real
+ * broker and PostgreSQL behind proxies; faults as the seed says; then everything heals, comes to rest and is counted.
+ *
+ * Ends with 0: green, 1: red, 2: wrong arguments or no servers, 3: inconclusive.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Arguments, readArguments, usage } from './args.ts';
+import { judge } from './check.ts';
+import { drain, storeLeft } from './drain.ts';
+import { heal, storm } from './faults.ts';
+import { bytesIn } from './ledger-file.ts';
+import { merge } from './merge.ts';
+import { MAX_ATTEMPTS, PUBLISH_TIMEOUT_MS } from './patience.ts';
+import { faultsOf, planOf, WINDOW_MS } from './plan.ts';
+import { openRaw } from './raw/raw-broker.ts';
+import { exitCodes, linesOf, type Verdict, verdictOf } from './report.ts';
+import { openStage, type Stage } from './stage.ts';
+
+const WARM_UP_MS = 10_000;
+const DRAIN_MS = 300_000;
+/** RabbitMQ's HTTP API counts every 5 s; retries in memory are shorter. */
+const REST_MS = 6_000;
+const SNAPSHOT_MS = 1_000;
+
+const seconds = (since: number): number => Math.round((performance.now() - since) / 1_000);
+
+async function chaos(options: Arguments): Promise<Verdict> {
+  const began = performance.now();
+  const plan = planOf(options.seed, options.minutes);
+  const planned = faultsOf(plan).length;
+  console.log(`chaos: ${options.broker}, seed ${options.seed}, ${options.minutes} min, ${planned} faults planned`);
+  const stage = await openStage(options);
+  try {
+    return await perform(stage);
+  } finally {
+    await stage.close();
+  }
+
+  async function perform(stage: Stage): Promise<Verdict> {
+    const { crew } = stage;
+    for (const route of ['direct', 'outbox'] as const) crew.start('producer', route);
+    for (const role of ['relay', 'relay', 'consumer', 'consumer'] as const) crew.start(role);
+    const snapshots = takeSnapshots(stage);
+    await sleep(WARM_UP_MS);
+    for (const [index, faults] of plan.entries()) {
+      const opened = performance.now();
+      const names = faults.map(({ kind, target }) => `${kind} ${target}`).join(', ') || 'calm';
+      console.log(`${seconds(began)} s, window ${index + 1} of ${plan.length}: ${names}`);
+      await storm(faults, stage);
+      await sleep(Math.max(0, WINDOW_MS - (performance.now() - opened)));
+    }
+    await heal(stage);
+    const draining = performance.now();
+    console.log(`${seconds(began)} s, healed; draining`);
+    const late = [...(await crew.stop('producer'))];
+    const drained = await rest(stage, draining + DRAIN_MS);
+    const drainSeconds = seconds(draining);
+    await snapshots.stop();
+    late.push(...(await crew.stop('consumer', 'relay')));
+    const evidence = await merge(stage.setup.directory, await drain(stage));
+    const facts = judge(evidence, { publishTimeoutMs: PUBLISH_TIMEOUT_MS, maxAttempts: MAX_ATTEMPTS, late });
+    evidence.db.close();
+    const { version } = stage.servers.broker.server;
+    const run = { ...options, commit: commit(), version, planned, seconds: seconds(began), drainSeconds };
+    for (const line of linesOf(facts, run)) console.log(line);
+    const { verdict, why } = verdictOf(facts, run, drained);
+    console.log(`chaos: ${verdict}${why.length === 0 ? '' : `: ${why.join('; ')}`}`);
+    return verdict;
+  }
+}
+
+/** Nothing in the outbox, nothing on the broker, and nobody writes to the ledger for a while. */
+async function rest({ setup, servers, query }: Stage, deadline: number): Promise<boolean> {
+  const raw = await openRaw(setup, servers.broker.server);
+  let before = { count: 0, since: performance.now() };
+  let left: ReadonlyMap<string, number> = new Map();
+  try {
+    while (performance.now() < deadline) {
+      await sleep(1_000);
+      left = new Map([...(await storeLeft(query)), ...(await raw.left())]);
+      const total = [...left.values()].reduce((sum, count) => sum + count, 0);
+      const events = bytesIn(setup.directory);
+      if (total > 0 || events !== before.count) before = { count: events, since: performance.now() };
+      else if (performance.now() - before.since > REST_MS) return true;
+    }
+  } finally {
+    await raw.close();
+  }
+  const what = [...left].filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`);
+  console.log(`not at rest after ${DRAIN_MS / 1_000} s: ${what.join(', ') || 'the ledger still grows'}`);
+  return false;
+}
+
+/** The bank's balances in one statement each: what is seen together was committed together. */
+function takeSnapshots({ query, ledger }: Stage): { stop(): Promise<void> } {
+  let stopping = false;
+  const taking = (async () => {
+    while (!stopping) {
+      await query('select sum(balance) sum from chaos.accounts')
+        .then(([row]) => ledger.write({ e: 'balance', sum: Number(row?.sum) }))
+        .catch(() => undefined); // the database is away
+      await sleep(SNAPSHOT_MS);
+    }
+  })();
+  return {
+    async stop() {
+      stopping = true;
+      await taking;
+    },
+  };
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: 'pipe' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+let options: Arguments;
+try {
+  options = readArguments(process.argv.slice(2));
+} catch (error) {
+  console.error(`${(error as Error).message}\n\n${usage}`);
+  process.exit(2);
+}
+try {
+  process.exitCode = exitCodes[await chaos(options)];
+} catch (error) {
+  console.error(`chaos: could not be run: ${error instanceof Error ? error.stack : error}`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,51 @@
+import type { BrokerAdapter, Store } from 'holdfast';
+import pg from 'pg';
+import type { BrokerName } from './args.ts';
+
+/** What every process of a run has to know. The URLs lead through the proxies. */
+export interface Setup {
+  readonly broker: BrokerName;
+  readonly brokerUrl: string;
+  readonly postgresUrl: string;
+  /** Of the ledger files. */
+  readonly directory: string;
+}
+
+export async function adapterOf({ broker, brokerUrl }: Setup): Promise<BrokerAdapter> {
+  switch (broker) {
+    case 'rabbitmq':
+      return (await import('holdfast/rabbitmq')).rabbitmq({ url: brokerUrl });
+    case 'kafka':
+      return (await import('holdfast/kafka')).kafka({ brokers: brokerUrl, sessionTimeoutMs: 6_000 });
+    case 'redis':
+      return (await import('holdfast/redis')).redis({ url: brokerUrl });
+  }
+}
+
+export interface ChaosStore {
+  readonly store: Store<pg.PoolClient>;
+  close(): Promise<void>;
+}
+
+/** With the limits that a pool needs where connections may die without a word. */
+export async function openStore(setup: Setup, max: number): Promise<ChaosStore> {
+  const { postgresStore } = await import('holdfast/postgres');
+  const pool = new pg.Pool({
+    connectionString: setup.postgresUrl,
+    max,
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 8_000,
+    statement_timeout: 8_000,
+    idle_in_transaction_session_timeout: 10_000,
+    keepAlive: true,
+  });
+  pool.on('error', () => undefined);
+  const store = postgresStore<pg.PoolClient>({ pool, source: 'chaos' });
+  return {
+    store,
+    async close() {
+      await store.close();
+      await pool.end();
+    },
+  };
+}
