@@ -10,12 +10,14 @@ interface ListeningClient {
   connect(): Promise<unknown>;
   query(text: string): Promise<unknown>;
   end(): Promise<void>;
+  readonly connection?: { readonly stream?: { destroy?(): unknown } };
   on(event: 'error' | 'end', listener: () => void): unknown;
   on(event: 'notification', listener: (message: { readonly payload?: string }) => void): unknown;
 }
 
 const firstRetryMs = 500;
 const lastRetryMs = 30_000;
+const goodbyeMs = 2_000;
 
 /**
  * Listens on a connection beside the pool, made as the pool makes its own: one of the pool's would be missing there for
@@ -76,11 +78,21 @@ export function listenTo(pool: PgPool, channel: string, heard: (payload: string 
   };
 }
 
+/** Over a connection that died without a word nobody answers a goodbye: after a while it is dropped without one. */
 async function quietly(client: ListeningClient): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const dropped = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      client.connection?.stream?.destroy?.();
+      resolve();
+    }, goodbyeMs);
+  });
   try {
-    await client.end();
+    await Promise.race([client.end(), dropped]);
   } catch {
     // It is gone either way.
+  } finally {
+    clearTimeout(timer);
   }
 }
 

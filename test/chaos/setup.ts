@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { BrokerAdapter, Store } from 'holdfast';
 import pg from 'pg';
 import type { BrokerName } from './args.ts';
@@ -30,7 +31,13 @@ export interface ChaosStore {
 /** With the limits that a pool needs where connections may die without a word. */
 export async function openStore(setup: Setup, max: number): Promise<ChaosStore> {
   const { postgresStore } = await import('holdfast/postgres');
+  const sockets = new Set<Socket>();
   const pool = new pg.Pool({
+    stream() {
+      const socket = new Socket();
+      sockets.add(socket);
+      return socket.once('close', () => sockets.delete(socket));
+    },
     connectionString: setup.postgresUrl,
     max,
     connectionTimeoutMillis: 5_000,
@@ -46,6 +53,8 @@ export async function openStore(setup: Setup, max: number): Promise<ChaosStore> 
     async close() {
       await store.close();
       await pool.end();
+      // node-postgres says goodbye and waits: over a connection that has died it would keep this process for ever.
+      for (const socket of sockets) socket.destroy();
     },
   };
 }
