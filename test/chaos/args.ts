@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { type SabotageName, sabotageNames } from './sabotage.ts';
 
 export const brokers = ['rabbitmq', 'kafka', 'redis'] as const;
 export type BrokerName = (typeof brokers)[number];
@@ -11,13 +12,16 @@ export interface Arguments {
   readonly seed: number;
   /** Whether the ledger's folder stays. */
   readonly keep: boolean;
+  /** What is broken on purpose, in a short run of the faults that it takes. */
+  readonly sabotage: SabotageName | undefined;
 }
 
 export const usage = `npm run chaos -- [options]
   --broker rabbitmq|kafka|redis   the broker under test (default redis)
   --minutes N                     how long faults go on, 1 to 1440 (default 10)
   --seed S                        a whole number from 1; the same seed, the same schedule (default: any, printed)
-  --keep                          keep the ledger's folder`;
+  --keep                          keep the ledger's folder
+  --sabotage NAME                 broken on purpose, to see it red: ${sabotageNames.join(', ')}`;
 
 /** Throws a TypeError that says what is wrong with the command line. */
 export function readArguments(words: readonly string[]): Arguments {
@@ -28,12 +32,17 @@ export function readArguments(words: readonly string[]): Arguments {
       minutes: { type: 'string', default: '10' },
       seed: { type: 'string' },
       keep: { type: 'boolean', default: false },
+      sabotage: { type: 'string' },
     },
   });
   const broker = brokers.find((each) => each === values.broker);
   if (broker === undefined) throw new TypeError(`--broker takes ${brokers.join(', ')}; received "${values.broker}"`);
+  const sabotage = sabotageNames.find((each) => each === values.sabotage);
+  if (values.sabotage !== sabotage)
+    throw new TypeError(`--sabotage takes ${sabotageNames.join(', ')}; received "${values.sabotage}"`);
   return {
     broker,
+    sabotage,
     minutes: whole('--minutes', values.minutes, 1, 1_440),
     seed:
       values.seed === undefined

@@ -132,7 +132,7 @@ const column = (db: DatabaseSync, statement: string): string[] =>
     .map((row) => String(Object.values(row)[0]));
 
 export function quantile(sorted: readonly number[], share: number): number {
-  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0);
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? 0);
 }
 
 /** Direct publishes without an outcome by their deadline + 1 s, less what their process was frozen for. */

@@ -15,8 +15,7 @@ const OPTIONS = {
 
 await play(async (part) => {
   const { setup, name, stopped } = part;
-  const { store, close } = await openStore(setup, 12);
-  const { inbox } = store;
+  const { inbox, close } = await openStore(setup, 12);
   const client = await persist(async () => connect({ adapter: witnessed(await adapterOf(setup), part), name }), part);
   for (const event of ['handled', 'duplicate'] as const) {
     client.on(event, ({ group, id }) => part.ledger.write({ e: event, g: group as GroupName, id }));

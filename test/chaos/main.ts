@@ -14,13 +14,16 @@ import { heal, storm } from './faults.ts';
 import { bytesIn } from './ledger-file.ts';
 import { merge } from './merge.ts';
 import { MAX_ATTEMPTS, PUBLISH_TIMEOUT_MS } from './patience.ts';
-import { faultsOf, planOf, WINDOW_MS } from './plan.ts';
+import { faultsOf, planOf, planOfNeeds, WINDOW_MS } from './plan.ts';
 import { openRaw } from './raw/raw-broker.ts';
 import { exitCodes, linesOf, type Verdict, verdictOf } from './report.ts';
+import { needsOf } from './sabotage.ts';
 import { openStage, type Stage } from './stage.ts';
 
 const WARM_UP_MS = 10_000;
 const DRAIN_MS = 300_000;
+/** What is broken on purpose need not be waited for. */
+const BROKEN_DRAIN_MS = 75_000;
 /** RabbitMQ's HTTP API counts every 5 s; retries in memory are shorter. */
 const REST_MS = 6_000;
 const SNAPSHOT_MS = 1_000;
@@ -29,7 +32,10 @@ const seconds = (since: number): number => Math.round((performance.now() - since
 
 async function chaos(options: Arguments): Promise<Verdict> {
   const began = performance.now();
-  const plan = planOf(options.seed, options.minutes);
+  const plan =
+    options.sabotage === undefined
+      ? planOf(options.seed, options.minutes)
+      : planOfNeeds(options.seed, needsOf(options.sabotage));
   const planned = faultsOf(plan).length;
   console.log(`chaos: ${options.broker}, seed ${options.seed}, ${options.minutes} min, ${planned} faults planned`);
   const stage = await openStage(options);
@@ -56,7 +62,7 @@ async function chaos(options: Arguments): Promise<Verdict> {
     const draining = performance.now();
     console.log(`${seconds(began)} s, healed; draining`);
     const late = [...(await crew.stop('producer'))];
-    const drained = await rest(stage, draining + DRAIN_MS);
+    const drained = await rest(stage, options.sabotage === undefined ? DRAIN_MS : BROKEN_DRAIN_MS);
     const drainSeconds = seconds(draining);
     await snapshots.stop();
     late.push(...(await crew.stop('consumer', 'relay')));
@@ -73,7 +79,8 @@ async function chaos(options: Arguments): Promise<Verdict> {
 }
 
 /** Nothing in the outbox, nothing on the broker, and nobody writes to the ledger for a while. */
-async function rest({ setup, servers, query }: Stage, deadline: number): Promise<boolean> {
+async function rest({ setup, servers, query }: Stage, withinMs: number): Promise<boolean> {
+  const deadline = performance.now() + withinMs;
   const raw = await openRaw(setup, servers.broker.server);
   let before = { count: 0, since: performance.now() };
   let left: ReadonlyMap<string, number> = new Map();
@@ -90,7 +97,7 @@ async function rest({ setup, servers, query }: Stage, deadline: number): Promise
     await raw.close();
   }
   const what = [...left].filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`);
-  console.log(`not at rest after ${DRAIN_MS / 1_000} s: ${what.join(', ') || 'the ledger still grows'}`);
+  console.log(`not at rest after ${withinMs / 1_000} s: ${what.join(', ') || 'the ledger still grows'}`);
   return false;
 }
 

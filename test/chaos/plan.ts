@@ -37,7 +37,7 @@ export interface Fault {
 /** One entry per window; an empty one is calm. */
 export type Plan = readonly (readonly Fault[])[];
 
-interface Card {
+export interface Card {
   readonly kind: FaultKind;
   readonly target: Target;
 }
@@ -97,6 +97,12 @@ function shuffled<T>(items: readonly T[], random: Random): T[] {
     [copy[last], copy[other]] = [copy[other]!, copy[last]!];
   }
   return copy;
+}
+
+/** For a build that is broken on purpose: the faults that it takes to show, again and again. */
+export function planOfNeeds(seed: number, needs: readonly Card[]): Plan {
+  const random = seeded(seed);
+  return Array.from({ length: 2 }, () => needs.map((card) => faultOf(card, random)));
 }
 
 export const faultsOf = (plan: Plan): readonly Fault[] => plan.flat();

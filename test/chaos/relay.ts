@@ -6,9 +6,9 @@ import { adapterOf, openStore } from './setup.ts';
 
 await play(async (part) => {
   const { setup, name, stopped } = part;
-  const { store, close } = await openStore(setup, 6);
+  const { outbox, close } = await openStore(setup, 6);
   const client = await persist(async () => connect({ adapter: await adapterOf(setup), name }), part);
-  const relay = createRelay({ client, outbox: store.outbox, leaseMs: 3_000, timeoutMs: 8_000 });
+  const relay = createRelay({ client, outbox, leaseMs: 3_000, timeoutMs: 8_000 });
   await persist(() => relay.start(), part);
   await stopped;
   await client.close();

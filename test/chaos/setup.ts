@@ -1,7 +1,8 @@
 import { Socket } from 'node:net';
-import type { BrokerAdapter, Store } from 'holdfast';
+import type { BrokerAdapter, Inbox, Outbox, Store } from 'holdfast';
 import pg from 'pg';
 import type { BrokerName } from './args.ts';
+import { type SabotageName, sabotagedAdapter, sabotagedInbox, sabotagedOutbox } from './sabotage.ts';
 
 /** What every process of a run has to know. The URLs lead through the proxies. */
 export interface Setup {
@@ -10,9 +11,14 @@ export interface Setup {
   readonly postgresUrl: string;
   /** Of the ledger files. */
   readonly directory: string;
+  readonly sabotage: SabotageName | undefined;
 }
 
-export async function adapterOf({ broker, brokerUrl }: Setup): Promise<BrokerAdapter> {
+export async function adapterOf(setup: Setup): Promise<BrokerAdapter> {
+  return sabotagedAdapter(await intactAdapterOf(setup), setup.sabotage);
+}
+
+async function intactAdapterOf({ broker, brokerUrl }: Setup): Promise<BrokerAdapter> {
   switch (broker) {
     case 'rabbitmq':
       return (await import('holdfast/rabbitmq')).rabbitmq({ url: brokerUrl });
@@ -25,6 +31,8 @@ export async function adapterOf({ broker, brokerUrl }: Setup): Promise<BrokerAda
 
 export interface ChaosStore {
   readonly store: Store<pg.PoolClient>;
+  readonly outbox: Outbox<pg.PoolClient>;
+  readonly inbox: Inbox<pg.PoolClient>;
   close(): Promise<void>;
 }
 
@@ -48,8 +56,11 @@ export async function openStore(setup: Setup, max: number): Promise<ChaosStore> 
   });
   pool.on('error', () => undefined);
   const store = postgresStore<pg.PoolClient>({ pool, source: 'chaos' });
+  const { sabotage } = setup;
   return {
     store,
+    outbox: sabotagedOutbox(store.outbox, sabotage),
+    inbox: sabotagedInbox(store.inbox, store.outbox, sabotage),
     async close() {
       await store.close();
       await pool.end();

@@ -31,7 +31,7 @@ const TABLES = `
   create table chaos.accounts (id integer primary key, balance bigint not null);
   insert into chaos.accounts select id, ${OPENING_BALANCE} from generate_series(0, ${ACCOUNTS - 1}) id`;
 
-export async function openStage({ broker, keep }: Arguments): Promise<Stage> {
+export async function openStage({ broker, keep, sabotage }: Arguments): Promise<Stage> {
   const endings: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
     for (const end of endings.splice(0).reverse()) await end();
@@ -50,6 +50,7 @@ export async function openStage({ broker, keep }: Arguments): Promise<Stage> {
       brokerUrl: one!.proxies[0]!.url,
       postgresUrl: other!.proxies[0]!.url,
       directory,
+      sabotage,
     };
     const books = await openStore({ ...setup, postgresUrl: other!.server.url }, 2);
     await books.store.migrate();

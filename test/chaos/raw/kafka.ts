@@ -5,6 +5,7 @@ import { checkIn, type RawBroker, type RawLetter } from './raw-broker.ts';
 
 /** The server, by kafkajs. */
 export async function openKafka(url: string): Promise<RawBroker> {
+  muteTimeoutWarnings();
   const kafka = new Kafka({ brokers: [new URL(url).host], clientId: 'chaos', logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
   await admin.connect();
@@ -64,4 +65,11 @@ export async function openKafka(url: string): Promise<RawBroker> {
     dead: (group) => readAll(`${topicOf(group)}--${group}--dead`),
     close: () => admin.disconnect(),
   };
+}
+
+/** For an idle connection kafkajs computes a negative timeout, of which Node warns. It is harmless here. */
+function muteTimeoutWarnings(): void {
+  process.removeAllListeners('warning').on('warning', (warning) => {
+    if (warning.name !== 'TimeoutNegativeWarning') process.stderr.write(`${warning.name}: ${warning.message}\n`);
+  });
 }
