@@ -10,9 +10,13 @@ export function tableOf(points: readonly Point[], results: readonly Result[]): s
     .filter(({ own }) => own.length > 0)
     .map(({ point, own }) => {
       const cells = used.map((broker) => cellOf(own.filter(({ planned }) => planned.broker === broker)));
-      return row([`\`${point.name}\``, ...cells]);
+      return row([`\`${point.name}\``, point.where, ...cells]);
     });
-  return [row(['point', ...used]), row(['---', ...used.map(() => '---')]), ...rows].join('\n');
+  return [
+    row(['point', 'the process dies when', ...used]),
+    row(['---', '---', ...used.map(() => '---')]),
+    ...rows,
+  ].join('\n');
 }
 
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
