@@ -38,9 +38,10 @@ async function chaos(options: Arguments): Promise<Verdict> {
       : planOfNeeds(options.seed, needsOf(options.sabotage));
   const planned = faultsOf(plan).length;
   console.log(`chaos: ${options.broker}, seed ${options.seed}, ${options.minutes} min, ${planned} faults planned`);
+  const interrupted = interruption();
   const stage = await openStage(options);
   try {
-    return await perform(stage);
+    return await Promise.race([perform(stage), interrupted]);
   } finally {
     await stage.close();
   }
@@ -120,6 +121,14 @@ function takeSnapshots({ query, ledger }: Stage): { stop(): Promise<void> } {
   };
 }
 
+/** Rejects at Ctrl-C; nobody need be waiting for it yet. */
+function interruption(): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  promise.catch(() => undefined);
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
+  return promise;
+}
+
 function commit(): string {
   try {
     return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: 'pipe' }).trim();
@@ -139,5 +148,6 @@ try {
   process.exitCode = exitCodes[await chaos(options)];
 } catch (error) {
   console.error(`chaos: could not be run: ${error instanceof Error ? error.stack : error}`);
-  process.exitCode = 2;
+  // Whatever still goes on has nothing to work on any more.
+  process.exit(2);
 }
