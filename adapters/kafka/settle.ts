@@ -111,9 +111,9 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
     }));
     // Order means nothing among copies, so a partition may occur twice here: one call each.
     const answers = await Promise.all(batches.map((batch) => context.sender.send([batch], copyDeadline(context))));
-    await context.hooks.crashPoint?.(
-      list.some(({ kind }) => kind === 'dead') ? 'dead:copy-confirmed' : 'settle:copy-confirmed',
-    );
+    const kinds = new Set(list.map(({ kind }) => kind));
+    if (kinds.has('dead')) await context.hooks.crashPoint?.('dead:copy-confirmed');
+    if (kinds.has('retry')) await context.hooks.crashPoint?.('settle:copy-confirmed');
     for (const [i, group] of groups.entries()) {
       for (const { settlement } of group.items) {
         const outcome = copied(settlement, answers[i]![0]!);
