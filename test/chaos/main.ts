@@ -38,6 +38,7 @@ async function chaos(options: Arguments): Promise<Verdict> {
       : planOfNeeds(options.seed, needsOf(options.sabotage));
   const planned = faultsOf(plan).length;
   console.log(`chaos: ${options.broker}, seed ${options.seed}, ${options.minutes} min, ${planned} faults planned`);
+  const commit = commitOf();
   const interrupted = interruption();
   const stage = await openStage(options);
   try {
@@ -71,7 +72,7 @@ async function chaos(options: Arguments): Promise<Verdict> {
     const facts = judge(evidence, { publishTimeoutMs: PUBLISH_TIMEOUT_MS, maxAttempts: MAX_ATTEMPTS, late });
     evidence.db.close();
     const { version } = stage.servers.broker.server;
-    const run = { ...options, commit: commit(), version, planned, seconds: seconds(began), drainSeconds };
+    const run = { ...options, commit, version, planned, seconds: seconds(began), drainSeconds };
     for (const line of linesOf(facts, run)) console.log(line);
     const { verdict, why } = verdictOf(facts, run, drained);
     console.log(`chaos: ${verdict}${why.length === 0 ? '' : `: ${why.join('; ')}`}`);
@@ -129,7 +130,7 @@ function interruption(): Promise<never> {
   return promise;
 }
 
-function commit(): string {
+function commitOf(): string {
   try {
     return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: 'pipe' }).trim();
   } catch {
