@@ -116,7 +116,8 @@ export function redis(options: RedisOptions): BrokerAdapter {
     declare,
     publish(batch, limit) {
       const link = async (): Promise<Link> => await opened().publisher();
-      const { crashPoint } = opened().hooks;
+      // Closed or not yet connected, it answers all the same.
+      const crashPoint = open?.hooks.crashPoint;
       return publish({ settings, crashPoint, link, redeclare: declare }, batch, limit);
     },
     async subscribe(subscription, receive) {
