@@ -9,15 +9,17 @@ export interface Payload {
   readonly edited?: true;
 }
 
-export const workloads = ['main', 'halt', 'dedupe'] as const;
+export const workloads = ['main', 'halt', 'dedupe', 'delay'] as const;
 /**
  * `main`: an unordered group with an inbox, retries, dead letters and an operator who discards, edits and replays them;
  * beside it an ordered group. `halt`: keys that stand still and are released. `dedupe`: a dedupe store.
+ * `delay`: messages that are published with a delay, longer than one rung of a broker's ladder.
  */
 export type Workload = (typeof workloads)[number];
 
 /** Published, from 0 on. */
 export const COUNT = 12;
+export const DELAY_MS = 600;
 /** Put into an outbox whose transaction is rolled back: nobody may ever see it. */
 export const ROLLED_BACK = 99;
 /** The halted key's first message. */
@@ -68,6 +70,7 @@ export const groupsOf: Readonly<Record<Workload, readonly string[]>> = {
   main: ['once', 'board'],
   halt: ['stop'],
   dedupe: ['near'],
+  delay: ['late'],
 };
 export const isOrdered = (group: string): boolean => group === 'board' || group === 'stop';
 

@@ -35,7 +35,8 @@ export interface Operating {
 export async function operate(operating: Operating, workload: Workload): Promise<void> {
   if (workload === 'main') await tend(operating);
   else if (workload === 'halt') await releaseKey(operating);
-  else await until('each is handled', () => allHandled(operating, 'near', numbers));
+  else
+    for (const group of groupsOf[workload]) await until('each is handled', () => allHandled(operating, group, numbers));
   for (const group of groupsOf[workload]) await until(`nothing is left in ${group}`, () => isIdle(operating, group));
 }
 

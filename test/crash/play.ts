@@ -38,7 +38,7 @@ export async function play(what: Case, life: Life, death: Death | undefined): Pr
   const accepted = new Set(earlier.flatMap((entry) => (entry.event === 'accepted' ? [entry.n] : [])));
   try {
     await consumeAll({ ...common, handled: (group, n) => handled.add(`${group} ${n}`) }, workload);
-    await publishAll({ ...common, accepted, crashPoint, weather }, route);
+    await publishAll({ ...common, accepted, crashPoint, weather, delayed: workload === 'delay' }, route);
     await operate({ ...common, has: (group, n) => handled.has(`${group} ${n}`) }, workload);
   } finally {
     await client.close();

@@ -35,6 +35,7 @@ export type Step = (typeof steps)[number];
 
 const rowed = ['outbox', 'spill'] as const;
 const halting = { workload: 'halt', routes: ['direct'] } as const;
+const delaying = { workload: 'delay', routes: ['direct'], brokers: ['kafka'] } as const;
 const deduping = { workload: 'dedupe', routes: ['direct'] } as const;
 
 export const points: readonly Point[] = [
@@ -142,13 +143,13 @@ export const points: readonly Point[] = [
     name: 'ladder:hopped',
     step: 'settle',
     where: 'a delayed message is in its next place, and in its old one',
-    brokers: ['kafka'],
+    ...delaying,
   },
   {
     name: 'delay:forwarded',
     step: 'producer',
     where: 'a delayed message is in its topic, and still waits',
-    brokers: ['kafka'],
+    ...delaying,
   },
   { name: 'dead:sending', step: 'dead letter', where: 'a message is given up, and still where it was', hits: 6 },
   {

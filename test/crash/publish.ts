@@ -7,7 +7,7 @@ import type { BrokerAdapter } from '../../src/port.ts';
 import type { Topic } from '../../src/topic.ts';
 import type { Route } from './case.ts';
 import type { LedgerFile } from './ledger.ts';
-import { idOf, numbers, type Payload, payloadOf, ROLLED_BACK } from './messages.ts';
+import { DELAY_MS, idOf, numbers, type Payload, payloadOf, ROLLED_BACK } from './messages.ts';
 import type { Stores } from './stores.ts';
 import { until } from './until.ts';
 
@@ -15,6 +15,8 @@ export interface Publishing {
   readonly client: Client;
   readonly topic: Topic<Payload>;
   readonly stores: Stores;
+  /** Each is to be handled some time after its publishing. */
+  readonly delayed: boolean;
   readonly ledger: LedgerFile;
   /** Accepted in an earlier life. */
   readonly accepted: ReadonlySet<number>;
@@ -33,11 +35,12 @@ export async function publishAll(publishing: Publishing, route: Route): Promise<
   return directly(publishing);
 }
 
-async function directly({ client, topic, ledger, accepted }: Publishing): Promise<void> {
+async function directly({ client, topic, ledger, accepted, delayed }: Publishing): Promise<void> {
+  const options = delayed ? { delayMs: DELAY_MS } : {};
   const publish = async (n: number): Promise<void> => {
     ledger.write({ event: 'begin', n });
     try {
-      await client.publish(topic, payloadOf(n), { id: idOf(n) });
+      await client.publish(topic, payloadOf(n), { ...options, id: idOf(n) });
       ledger.write({ event: 'accepted', n });
     } catch (error) {
       ledger.write({ event: 'failed', n, error: String(error) });
