@@ -11,6 +11,8 @@ import { type SabotageName, sabotageNames, sabotages } from './sabotage.ts';
 
 /** Of the list in docs/chaos.md, built or not. */
 const LISTED = 12;
+/** Run beside the list. */
+const EXTRA: readonly SabotageName[] = ['no-inbox'];
 
 const words = process.argv.slice(2);
 const [flag, broker = 'redis', ...chosen] = words[0] === '--broker' ? words : ['--broker', 'redis', ...words];
@@ -24,12 +26,11 @@ const names = (chosen.length === 0 ? sabotageNames : chosen) as readonly Sabotag
 let caught = 0;
 for (const name of names) {
   const { code, last } = await run(name);
-  if (code === exitCodes.red) caught += 1;
+  if (code === exitCodes.red && !EXTRA.includes(name)) caught += 1;
   console.log(`${name} (${sabotages[name].what}): ${code === exitCodes.red ? 'caught' : 'NOT CAUGHT'}; ${last}`);
 }
-console.log(
-  `sabotage ${caught}/${LISTED}${names.length < LISTED ? ` (${LISTED - names.length} of the list not run)` : ''}`,
-);
+const left = LISTED - names.filter((name) => !EXTRA.includes(name)).length;
+console.log(`sabotage ${caught}/${LISTED}${left > 0 ? ` (${left} of the list not run)` : ''}`);
 process.exitCode = caught === LISTED ? 0 : 1;
 
 async function run(name: SabotageName): Promise<{ readonly code: number | null; readonly last: string }> {
