@@ -146,7 +146,8 @@ try {
   process.exit(2);
 }
 try {
-  process.exitCode = exitCodes[await chaos(options)];
+  // At once: a raw client may keep a socket to a server that is gone.
+  process.exit(exitCodes[await chaos(options)]);
 } catch (error) {
   console.error(`chaos: could not be run: ${error instanceof Error ? error.stack : error}`);
   // Whatever still goes on has nothing to work on any more.
