@@ -1,17 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { DedupeStore } from '../../src/port.ts';
 import { checkDedupeOptions, type PostgresDedupeOptions } from './dedupe-options.ts';
-import { isConnectionLoss, sqlState } from './errors.ts';
-import { createSchema } from './migrate.ts';
+import { sqlState } from './errors.ts';
+import { insist } from './insist.ts';
+import { migrating } from './migrate.ts';
 import { type Names, namesOf } from './names.ts';
-import type { PgResult } from './pool.ts';
-import { inTransaction } from './transaction.ts';
+import { outliveIdleErrors } from './pool.ts';
 
 /** A sweep takes more than was claimed since the last one, so that the table holds one window and little more. */
 const SWEEP_EVERY = 200;
 const SWEEP_MOST = 500;
-/** What has been tried so often in vain is the caller's to hear of. */
-const TRIES = 5;
 
 /**
  * Remembers handled messages in a table of PostgreSQL (12 and later), for consumers in any number of processes. See
@@ -30,22 +28,14 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
   const names = namesOf(schema, prefix);
   const statements = statementsOf(names);
   let untilSweep = 1;
-  const ignore = (): void => undefined; // The pool replaces what broke, and whoever uses it next hears of an outage.
-  pool.on?.('error', ignore);
+  const forget = outliveIdleErrors(pool);
 
-  /**
-   * Above READ COMMITTED, which a database may have for its default, whoever comes second is refused: once more, then. So
-   * where the connection was lost, for each statement may be done twice under one token.
-   */
-  async function query<Row>(statement: string, values: unknown[]): Promise<PgResult<Row>> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await pool.query<Row>(statement, values);
-      } catch (error) {
-        const code = sqlState(error);
-        const again = code === '40001' || code === '40P01' || isConnectionLoss(error);
-        if (!again || tries === TRIES) throw explained(error, names);
-      }
+  /** Each statement may be done twice under one token. */
+  async function query<Row>(statement: string, values: unknown[]): Promise<readonly Row[]> {
+    try {
+      return (await insist(() => pool.query<Row>(statement, values))).rows;
+    } catch (error) {
+      throw explained(error, names);
     }
   }
 
@@ -61,7 +51,7 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
     claimMs,
     async claim(key) {
       const token = randomUUID();
-      const { rows } = await query<{ state: 'new' | 'done' | 'busy' }>(statements.claim, [stored(key), token, claimMs]);
+      const rows = await query<{ state: 'new' | 'done' | 'busy' }>(statements.claim, [stored(key), token, claimMs]);
       const state = rows[0]?.state ?? 'busy';
       if (state !== 'new') return { state };
       await sweep();
@@ -76,18 +66,16 @@ export function postgresDedupe(options: PostgresDedupeOptions): DedupeStore & {
     async renew(held) {
       const keys = held.map(({ key }) => stored(key));
       const tokens = held.map(({ token }) => token);
-      const { rows } = await query<{ key: string }>(statements.renew, [keys, tokens, claimMs]);
+      const rows = await query<{ key: string }>(statements.renew, [keys, tokens, claimMs]);
       const renewed = new Set(rows.map(({ key }) => key));
       return keys.map((key) => renewed.has(key));
     },
     migrate: () =>
-      inTransaction({ pool, begin: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, async (tx) => {
-        await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`holdfast ${schema}.${prefix}`]);
-        await createSchema(tx, names);
+      migrating(pool, names, async (tx) => {
         for (const statement of tableOf(names)) await tx.query(statement);
       }),
     async close() {
-      pool.removeListener?.('error', ignore);
+      forget();
     },
   };
 }
@@ -96,31 +84,27 @@ const after = (ms: string): string => `clock_timestamp() + ${ms}::double precisi
 
 /** `done` is what was handled; else the row is a claim. `until` ends either. */
 function statementsOf({ dedupe }: Names): Readonly<Record<'claim' | 'commit' | 'release' | 'renew' | 'sweep', string>> {
+  const insert = `INSERT INTO ${dedupe} AS held (key, token, done, until)`;
+  const unlessOthers = `
+    ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = excluded.done, until = excluded.until
+      WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)`;
   return {
     // Somebody whose row this statement does not see, or sees as run out, has come between: that is busy, never done.
     claim: `
       WITH claimed AS (
-        INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, false, ${after('$3')})
-        ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = false, until = excluded.until
-          WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)
-        RETURNING 1
+        ${insert} VALUES ($1, $2, false, ${after('$3')}) ${unlessOthers} RETURNING 1
       )
       SELECT CASE
         WHEN EXISTS (SELECT FROM claimed) THEN 'new'
         WHEN EXISTS (SELECT FROM ${dedupe} WHERE key = $1 AND done AND until > clock_timestamp()) THEN 'done'
         ELSE 'busy'
       END AS state`,
-    commit: `
-      INSERT INTO ${dedupe} AS held (key, token, done, until) VALUES ($1, $2, true, ${after('$3')})
-      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = true, until = excluded.until
-        WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)`,
+    commit: `${insert} VALUES ($1, $2, true, ${after('$3')}) ${unlessOthers}`,
     // In one order, so that two who renew at once do not wait for each other in turn.
     renew: `
-      INSERT INTO ${dedupe} AS held (key, token, done, until)
+      ${insert}
         SELECT key, token, false, ${after('$3')} FROM unnest($1::text[], $2::uuid[]) AS kept (key, token) ORDER BY key
-      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = false, until = excluded.until
-        WHERE held.until <= clock_timestamp() OR (NOT held.done AND held.token = excluded.token)
-      RETURNING key`,
+      ${unlessOthers} RETURNING key`,
     release: `DELETE FROM ${dedupe} WHERE key = $1 AND token = $2 AND NOT done`,
     sweep: `
       DELETE FROM ${dedupe} WHERE key IN (

@@ -18,17 +18,17 @@ export function commitRefused(): Error {
   );
 }
 
-/** Says what to do when the store's tables are missing or older than this code; hands on every other error as it is. */
-export function explained(error: unknown, names: Names): unknown {
-  const code = sqlState(error);
-  // undefined_table, invalid_schema_name; undefined_column: the tables of an older version.
-  if (code !== '42P01' && code !== '3F000' && code !== '42703') return error;
-  return new Error(
-    `The store's tables in schema "${names.schema}" are missing or outdated: call store.migrate() first.`,
-    {
-      cause: error,
-    },
-  );
+/** As the call; but says what to do when the store's tables are missing or older than this code. */
+export async function explaining<T>({ schema }: Names, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    const code = sqlState(error);
+    // undefined_table, invalid_schema_name; undefined_column: the tables of an older version.
+    if (code !== '42P01' && code !== '3F000' && code !== '42703') throw error;
+    const message = `The store's tables in schema "${schema}" are missing or outdated: call store.migrate() first.`;
+    throw new Error(message, { cause: error });
+  }
 }
 
 /** The five characters that say what the server refused; undefined where the error is not the server's. */

@@ -1,11 +1,9 @@
 import type { Halt, HaltedKey, HaltStore } from '../../src/port.ts';
-import { explained, isConnectionLoss, sqlState } from './errors.ts';
+import { explaining } from './errors.ts';
+import { insist } from './insist.ts';
 import type { Names } from './names.ts';
 import type { PgPool, PgTransaction } from './pool.ts';
 import { inTransaction } from './transaction.ts';
-
-/** What has been tried so often in vain is the caller's to hear of. */
-const TRIES = 5;
 
 interface HaltRow {
   readonly key: string;
@@ -18,6 +16,7 @@ interface HaltRow {
 export function haltStore(pool: PgPool, names: Names): HaltStore {
   const { haltedKeys: keysTable, haltedMessages: messages } = names;
   const one = '"group" = $1 AND topic = $2 AND key = $3';
+  const among = `SELECT key FROM ${keysTable} WHERE "group" = $1 AND topic = $2 AND key = ANY($3::text[])`;
   const lock = `SELECT releasing FROM ${keysTable} WHERE ${one} FOR UPDATE`;
   const park = `
     INSERT INTO ${messages} ("group", topic, key, message, token) VALUES ($1, $2, $3, $4, $5)
@@ -32,21 +31,17 @@ export function haltStore(pool: PgPool, names: Names): HaltStore {
     ) AS parked
     FROM ${keysTable} AS halted WHERE "group" = $1 AND topic = $2`;
 
-  /** Each step may be done twice: a lost connection or somebody else's lock is worth another try. */
-  async function insist<R>(work: () => Promise<R>): Promise<R> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await work();
-      } catch (error) {
-        const code = sqlState(error);
-        const again = code === '40001' || code === '40P01' || isConnectionLoss(error);
-        if (!again || tries === TRIES) throw explained(error, names);
-      }
-    }
-  }
-
+  /** Each step may be done twice. */
   const step = <R>(work: (tx: PgTransaction) => Promise<R>): Promise<R> =>
-    insist(() => inTransaction({ pool, begin: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, work));
+    explaining(
+      names,
+      insist(() => inTransaction({ pool, begin: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, work)),
+    );
+  const read = <Row>(statement: string, values: unknown[]): Promise<readonly Row[]> =>
+    explaining(
+      names,
+      insist(async () => (await pool.query<Row>(statement, values)).rows),
+    );
 
   const remove = (key: HaltedKey, rest: string, values: readonly string[]): Promise<void> =>
     step(async (tx) => {
@@ -57,12 +52,7 @@ export function haltStore(pool: PgPool, names: Names): HaltStore {
 
   return {
     async halted({ group, topic }, keys) {
-      const { rows } = await insist(() =>
-        pool.query<{ key: string }>(
-          `SELECT key FROM ${keysTable} WHERE "group" = $1 AND topic = $2 AND key = ANY($3::text[])`,
-          [group, topic, keys],
-        ),
-      );
+      const rows = await read<{ key: string }>(among, [group, topic, keys]);
       const halted = new Set(rows.map(({ key }) => key));
       return keys.map((key) => halted.has(key));
     },
@@ -97,17 +87,14 @@ export function haltStore(pool: PgPool, names: Names): HaltStore {
         );
         return rows.length === 1;
       }),
-    parked: (key, limit) =>
-      step(async (tx) => {
-        // The messages first: those that come in between are the last.
-        const { rows } = await tx.query<{ message: string }>(first, [...named(key), limit]);
-        const halt = (await tx.query<HaltRow>(`${summary} AND key = $3`, named(key))).rows[0];
-        return halt && { ...toHalt(halt), messages: rows.map(({ message }) => message) };
-      }),
+    async parked(key, limit) {
+      // The messages first: those that come in between are the last.
+      const waiting = await read<{ message: string }>(first, [...named(key), limit]);
+      const [halt] = await read<HaltRow>(`${summary} AND key = $3`, named(key));
+      return halt && { ...toHalt(halt), messages: waiting.map(({ message }) => message) };
+    },
     async list({ group, topic }) {
-      const { rows } = await insist(() =>
-        pool.query<HaltRow>(`${summary} ORDER BY halted.halted_at, halted.key`, [group, topic]),
-      );
+      const rows = await read<HaltRow>(`${summary} ORDER BY halted.halted_at, halted.key`, [group, topic]);
       return rows.map(toHalt);
     },
   };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Inbox, InboxClaim } from '../../src/port.ts';
-import { explained } from './errors.ts';
+import { explaining } from './errors.ts';
 import type { Names } from './names.ts';
 import { type PgPool, type PgTransaction, poolSize } from './pool.ts';
 import { semaphore } from './semaphore.ts';
@@ -38,12 +38,8 @@ export function inboxOf(pool: PgPool, names: Names, watch: TransactionWatch): In
     },
     async seen(claims) {
       if (claims.length === 0) return [];
-      try {
-        const { rows } = await pool.query<{ seen: boolean }>(seen, columnsOf(claims));
-        return rows.map((row) => row.seen);
-      } catch (error) {
-        throw explained(error, names);
-      }
+      const { rows } = await explaining(names, pool.query<{ seen: boolean }>(seen, columnsOf(claims)));
+      return rows.map((row) => row.seen);
     },
   };
 }
@@ -68,18 +64,14 @@ async function claimAll(
   // In the same order everywhere: batches that overlap wait for one another instead of deadlocking.
   const sorted = [...indexes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, index]) => claims[index]!);
   if (sorted.length === 0) return { claimed: [], backend: undefined };
-  try {
-    const { rows } = await tx.query<ClaimRow>(statement, columnsOf(sorted));
-    const [first] = rows;
-    return {
-      claimed: rows
-        .map(({ group, topic, identity }) => indexes.get(JSON.stringify([group, topic, identity]))!)
-        .sort((a, b) => a - b),
-      backend: first === undefined ? undefined : { pid: first.pid, startedAt: first.started_at },
-    };
-  } catch (error) {
-    throw explained(error, names);
-  }
+  const { rows } = await explaining(names, tx.query<ClaimRow>(statement, columnsOf(sorted)));
+  const [first] = rows;
+  return {
+    claimed: rows
+      .map(({ group, topic, identity }) => indexes.get(JSON.stringify([group, topic, identity]))!)
+      .sort((a, b) => a - b),
+    backend: first === undefined ? undefined : { pid: first.pid, startedAt: first.started_at },
+  };
 }
 
 interface ClaimRow {

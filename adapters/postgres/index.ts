@@ -6,7 +6,7 @@ import { migrate } from './migrate.ts';
 import { namesOf } from './names.ts';
 import { checkOptions, type PostgresStoreOptions } from './options.ts';
 import { outboxWriter } from './outbox.ts';
-import type { PgTransaction } from './pool.ts';
+import { outliveIdleErrors, type PgTransaction } from './pool.ts';
 import { relayStore } from './relay.ts';
 import { spillStore } from './spill.ts';
 import { inTransaction } from './transaction.ts';
@@ -34,8 +34,7 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
   const wake = wakeUp(pool, names, notify);
 
   const added = additions(wake);
-  const ignore = (): void => undefined; // The pool replaces what broke, and whoever uses it next hears of an outage.
-  pool.on?.('error', ignore);
+  const forget = outliveIdleErrors(pool);
   const store: Store<PgTransaction> = {
     outbox: {
       source,
@@ -49,7 +48,7 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
     migrate: () => migrate(pool, names),
     async close() {
       await wake.close();
-      pool.removeListener?.('error', ignore);
+      forget();
     },
   };
   // The transaction at run time is the pool's own client, lent: it has whatever the caller's type says of it.

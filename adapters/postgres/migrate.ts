@@ -1,4 +1,4 @@
-import { explained } from './errors.ts';
+import { explaining } from './errors.ts';
 import { haltTables } from './halts.ts';
 import type { Names } from './names.ts';
 import type { PgPool, PgTransaction } from './pool.ts';
@@ -8,18 +8,29 @@ import { inTransaction } from './transaction.ts';
 export const shards = 64;
 
 /**
- * Creates or upgrades the tables, in one transaction.
+ * Creates the schema and what `create` adds to it, in one transaction.
  *
  * Several processes may run it at once: an advisory lock that ends with the transaction lets one through after the
  * other, so it also works behind a transaction pooler. Without privilege to create schemas it suffices that the schema
  * exists.
  */
-export async function migrate(pool: PgPool, names: Names): Promise<void> {
+export async function migrating(
+  pool: PgPool,
+  { schema, prefix, quotedSchema }: Names,
+  create: (tx: PgTransaction) => Promise<void>,
+): Promise<void> {
   await inTransaction({ pool, begin: 'BEGIN ISOLATION LEVEL READ COMMITTED' }, async (tx) => {
-    await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
-      `holdfast ${names.schema}.${names.prefix}`,
-    ]);
-    await createSchema(tx, names);
+    await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`holdfast ${schema}.${prefix}`]);
+    // Not IF NOT EXISTS: that asks for the privilege to create before it looks.
+    const { rows } = await tx.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
+    if (rows.length === 0) await tx.query(`CREATE SCHEMA ${quotedSchema}`);
+    await create(tx);
+  });
+}
+
+/** Creates or upgrades the store's tables. */
+export async function migrate(pool: PgPool, names: Names): Promise<void> {
+  const migrated = migrating(pool, names, async (tx) => {
     await tx.query(
       `CREATE TABLE IF NOT EXISTS ${names.migrations} (
          version integer PRIMARY KEY,
@@ -34,15 +45,8 @@ export async function migrate(pool: PgPool, names: Names): Promise<void> {
       for (const statement of statements(names)) await tx.query(statement);
       await tx.query(`INSERT INTO ${names.migrations} (version) VALUES ($1)`, [version]);
     }
-  }).catch((error: unknown) => {
-    throw explained(error, names);
   });
-}
-
-export async function createSchema(tx: PgTransaction, { schema, quotedSchema }: Names): Promise<void> {
-  // Not IF NOT EXISTS: that asks for the privilege to create before it looks.
-  const { rows } = await tx.query('SELECT FROM pg_namespace WHERE nspname = $1', [schema]);
-  if (rows.length === 0) await tx.query(`CREATE SCHEMA ${quotedSchema}`);
+  await explaining(names, migrated);
 }
 
 /** What each version adds, oldest first. A version that was released never changes. */

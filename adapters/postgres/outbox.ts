@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { EntrySource, Outbox, OutboxAddOptions, OutboxEntry } from '../../src/port.ts';
-import { explained } from './errors.ts';
+import { explaining } from './errors.ts';
 import type { Names } from './names.ts';
 import type { PgTransaction } from './pool.ts';
 
@@ -16,20 +16,18 @@ export function outboxWriter(names: Names, source: string, onAdded: (tx: PgTrans
     entries: readonly OutboxEntry[],
   ): Promise<readonly { readonly id: string }[]> {
     if (entries.length === 0) return [];
-    try {
-      if (entries.length > 1 || !(await storeOne(tx, entries[0]!)))
-        await tx.query(insertAll, allValues(source, entries));
-    } catch (error) {
-      throw explained(error, names);
-    }
+    await explaining(names, insert(tx, entries));
     onAdded(tx);
     return entries.map(({ id }) => ({ id }));
   }
 
-  /** False, having stored nothing, where its shape is not there yet: once in the life of a shape. */
-  async function storeOne(tx: PgTransaction, entry: OutboxEntry): Promise<boolean> {
-    const { rows } = await tx.query(insertOne, oneValues(source, entry));
-    return rows.length === 1;
+  async function insert(tx: PgTransaction, entries: readonly OutboxEntry[]): Promise<void> {
+    if (entries.length === 1) {
+      const { rows } = await tx.query(insertOne, oneValues(source, entries[0]!));
+      // None, and nothing stored, where its shape is not there yet: once in the life of a shape.
+      if (rows.length === 1) return;
+    }
+    await tx.query(insertAll, allValues(source, entries));
   }
 
   return {

@@ -30,6 +30,13 @@ export interface PgPool extends PgTransaction {
   removeListener?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+/** Until the returned call, an idle connection that breaks does not end the process, as it would where nobody listens. */
+export function outliveIdleErrors(pool: PgPool): () => void {
+  const ignore = (): void => undefined; // The pool replaces what broke, and whoever uses it next hears of an outage.
+  pool.on?.('error', ignore);
+  return () => void pool.removeListener?.('error', ignore);
+}
+
 /** Connections of a pool that does not say: the default of package `pg`. */
 const defaultPoolSize = 10;
 

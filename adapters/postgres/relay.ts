@@ -1,5 +1,5 @@
 import type { Headers, OutboxRelayStore, OutboxRow, Priority, RowSettlement, ShardLease } from '../../src/port.ts';
-import { explained } from './errors.ts';
+import { explaining } from './errors.ts';
 import { shardLeases } from './leases.ts';
 import { shards } from './migrate.ts';
 import type { Names } from './names.ts';
@@ -14,13 +14,7 @@ export function relayStore(pool: PgPool, names: Names, onWake: OutboxRelayStore[
   const settle = settleStatement(names);
   const pending = pendingStatement(names);
 
-  async function run<T>(call: Promise<T>): Promise<T> {
-    try {
-      return await call;
-    } catch (error) {
-      throw explained(error, names);
-    }
-  }
+  const run = <T>(call: Promise<T>): Promise<T> => explaining(names, call);
 
   async function readFront({ of: leases, perShard, limit }: Front): Promise<readonly StoredRow[]> {
     const { rows } = await pool.query<StoredRow>(read, [...fence(leases), perShard, limit]);

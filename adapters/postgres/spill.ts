@@ -1,6 +1,6 @@
 import type { SpillState, SpillStore } from '../../src/port.ts';
 import type { Additions } from './additions.ts';
-import { explained } from './errors.ts';
+import { explaining } from './errors.ts';
 import type { Names } from './names.ts';
 import { allValues, insertStatement, type MoreColumns } from './outbox.ts';
 import type { PgPool } from './pool.ts';
@@ -26,13 +26,7 @@ export function spillStore(pool: PgPool, names: Names, source: string, added: Ad
       floor(extract(epoch FROM statement_timestamp() - min(added_at)) * 1000)::bigint::text AS oldest_age_ms
     FROM ${names.outbox} WHERE spilled_bytes IS NOT NULL`;
 
-  async function run<T>(call: Promise<T>): Promise<T> {
-    try {
-      return await call;
-    } catch (error) {
-      throw explained(error, names);
-    }
-  }
+  const run = <T>(call: Promise<T>): Promise<T> => explaining(names, call);
 
   return {
     async add(entries) {
