@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { type Client, type ConsumeOptions, connect, defineTopic } from '../../../src/index.ts';
+import { type Pace, pace } from '../../conformance/pace.ts';
 
 const topic = defineTopic<number>('jobs', { groups: { g: {}, other: {} } });
 const PER_SECOND = 50;
@@ -10,18 +11,25 @@ const options = {
   retry: { immediate: { retries: 3, firstMs: 1 }, delays: [1] },
 };
 
-/** Publishes `count`, and says when calls began, once all are handled. */
+let calls: Pace;
+beforeEach(() => {
+  calls = pace();
+});
+afterEach(() => calls.end());
+
+/** Publishes `count`, and says whose calls began, once all are handled. */
 async function starts(
   count: number,
   consumers: readonly Partial<ConsumeOptions>[],
   work: (payload: number, attempt: number) => void = () => undefined,
-): Promise<readonly { readonly at: number; readonly by: number }[]> {
+): Promise<readonly number[]> {
   const client: Client = await connect({ adapter: memory() });
-  const started: { at: number; by: number }[] = [];
+  const started: number[] = [];
   const handled = new Set<number>();
   for (const [by, more] of consumers.entries()) {
     await client.consume(topic, { ...options, ...more }, ({ payload, attempt }) => {
-      started.push({ at: performance.now(), by });
+      calls.begins();
+      started.push(by);
       work(payload, attempt);
       handled.add(payload);
     });
@@ -35,41 +43,28 @@ async function starts(
   return started;
 }
 
-/** However late a timer is, no more than what is due by then. */
-function expectNoBurst(started: readonly { readonly at: number }[], perSecond = PER_SECOND): void {
-  const spacingMs = 1_000 / perSecond;
-  for (const [first, { at }] of started.entries()) {
-    for (const [later, next] of started.entries()) {
-      if (later <= first) continue;
-      expect(next.at - at).toBeGreaterThan((later - first - 1) * spacingMs - 5);
-    }
-  }
-}
-
 describe('ratePerSecond', () => {
   it('is the group’s: its consumers in a client share it, and each gets its turns', async () => {
     const started = await starts(24, [
       { prefetch: 12, concurrency: 4 },
       { prefetch: 12, concurrency: 4 },
     ]);
-    expectNoBurst(started);
-    for (const by of [0, 1]) expect(started.filter((each) => each.by === by).length).toBeGreaterThanOrEqual(6);
+    calls.assertAtMost(PER_SECOND);
+    for (const by of [0, 1]) expect(started.filter((each) => each === by).length).toBeGreaterThanOrEqual(6);
   });
 
   it('the lowest that any of them gives holds, also for one that gives none', async () => {
     const { ratePerSecond: _, ...unlimited } = { ...options, concurrency: 4 };
     const client = await connect({ adapter: memory() });
-    const started: { at: number }[] = [];
-    const note = (): void => void started.push({ at: performance.now() });
-    await client.consume(topic, unlimited, note);
-    const limited = await client.consume(topic, { ...options, ratePerSecond: 25 }, note);
+    await client.consume(topic, unlimited, calls.begins);
+    const limited = await client.consume(topic, { ...options, ratePerSecond: 25 }, calls.begins);
     await client.publishAll(topic, [1, 2, 3, 4, 5, 6, 7, 8]);
-    await expect.poll(() => started.length, { timeout: 20_000 }).toBe(8);
-    expectNoBurst(started, 25);
+    await expect.poll(() => calls.starts.length, { timeout: 20_000 }).toBe(8);
+    calls.assertAtMost(25);
     // Gone with who asked for it.
     await limited.close();
     await client.publishAll(topic, new Array<number>(500).fill(0));
-    await expect.poll(() => started.length, { timeout: 8_000 }).toBe(508);
+    await expect.poll(() => calls.starts.length, { timeout: 8_000 }).toBe(508);
     await client.close();
   });
 
@@ -78,21 +73,17 @@ describe('ratePerSecond', () => {
       if (attempt < 4) throw new Error('not yet');
     });
     expect(started).toHaveLength(20);
-    expectNoBurst(started);
+    calls.assertAtMost(PER_SECOND);
   });
 
   it('G10: the probes of a half-open breaker are, too', async () => {
     let failures = 0;
     const breaker = { failures: 2, resetMs: 1 };
-    const started = await starts(
-      5,
-      [{ concurrency: 5, breaker, retry: { immediate: { retries: 0 }, delays: [1] } }],
-      () => {
-        failures += 1;
-        if (failures < 10) throw new Error('down');
-      },
-    );
-    expectNoBurst(started);
+    await starts(5, [{ concurrency: 5, breaker, retry: { immediate: { retries: 0 }, delays: [1] } }], () => {
+      failures += 1;
+      if (failures < 10) throw new Error('down');
+    });
+    calls.assertAtMost(PER_SECOND);
   });
 
   it('one group’s rate is not another’s', async () => {
