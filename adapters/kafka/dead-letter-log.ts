@@ -1,6 +1,6 @@
 import type { KafkaRecord, NewRecord } from './client.ts';
-import { type Context, copyDeadline } from './context.ts';
-import { chunks } from './publish.ts';
+import type { Context } from './context.ts';
+import { sendCopies } from './copies.ts';
 
 export interface Range {
   readonly from: number;
@@ -38,14 +38,11 @@ export function openLog(context: Context, place: { readonly topic: string; reado
       }
     },
     async append(records) {
-      const stored: boolean[] = [];
-      const items = records.map((record, index) => ({ ...place, record, index }));
-      for (const chunk of chunks(items, context.topology.batchBytes)) {
-        const batch = { ...place, records: chunk.items.map(({ record }) => record) };
-        const [answer] = await context.sender.send([batch], copyDeadline(context));
-        for (const { index } of chunk.items) stored[index] = answer?.stored === 'yes';
-      }
-      return stored;
+      const answers = await sendCopies(
+        context,
+        records.map((record) => ({ ...place, record })),
+      );
+      return answers.map(({ stored }) => stored === 'yes');
     },
   };
 }

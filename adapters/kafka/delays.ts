@@ -1,11 +1,10 @@
 import type { Topology } from '../../src/port.ts';
-import type { PartitionBatch } from './client.ts';
-import { type Context, copyDeadline } from './context.ts';
+import type { Context } from './context.ts';
+import { sendCopies } from './copies.ts';
 import { type Group, joinGroup } from './group.ts';
 import { originOf, undelayed } from './headers.ts';
 import { RUNGS } from './ladder.ts';
 import { delayGroup, delayTopic, laneTopic } from './names.ts';
-import { chunks } from './publish.ts';
 import { watchRungs } from './rest.ts';
 import { finish, insert, type Share } from './share.ts';
 
@@ -105,25 +104,18 @@ async function startPump(context: Context, topology: Topology): Promise<{ stop()
     moving.add(share);
     while (share.live && share.queue.length > 0 && group.holding() === false) {
       const entries = share.queue.splice(0, MOST_AT_ONCE);
-      const items = entries.map((entry) => {
-        const { lane, partition } = originOf(entry.record!);
-        return { entry, topic: laneTopic(topology.topic, lane), partition, record: undelayed(entry.record!) };
+      const items = entries.map(({ record }) => {
+        const { lane, partition } = originOf(record!);
+        return { topic: laneTopic(topology.topic, lane), partition, record: undelayed(record!) };
       });
-      const parts = chunks(items, context.topology.batchBytes);
-      const batches: PartitionBatch[] = parts.map((part) => ({
-        ...part,
-        records: part.items.map(({ record }) => record),
-      }));
-      const answers = await Promise.all(batches.map((batch) => context.sender.send([batch], copyDeadline(context))));
+      const answers = await sendCopies(context, items);
       await context.hooks.crashPoint?.('delay:forwarded');
       let failed = false;
-      for (const [i, part] of parts.entries()) {
-        for (const { entry } of part.items) {
-          if (answers[i]![0]!.stored === 'yes') finish(entry);
-          else {
-            insert(share.queue, entry);
-            failed = true;
-          }
+      for (const [index, entry] of entries.entries()) {
+        if (answers[index]!.stored === 'yes') finish(entry);
+        else {
+          insert(share.queue, entry);
+          failed = true;
         }
       }
       group.relieve(share);

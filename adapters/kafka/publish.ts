@@ -11,7 +11,8 @@ const OVERHEAD_BYTES = 512;
 /** A batch is also a request, and brokers refuse requests of 100 MiB: far below that whatever the topic allows. */
 const MOST_BATCH_BYTES = 8 * 1024 * 1024;
 
-interface Item {
+/** A record and where it goes. */
+export interface Item {
   readonly topic: string;
   readonly partition: number;
   readonly record: NewRecord;

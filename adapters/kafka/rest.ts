@@ -1,5 +1,5 @@
-import type { PartitionBatch } from './client.ts';
 import { type Context, copyDeadline } from './context.ts';
+import { sendCopies } from './copies.ts';
 import type { Group } from './group.ts';
 import { copyOf, originOf } from './headers.ts';
 import { ripeness, rungFor } from './ladder.ts';
@@ -70,29 +70,20 @@ export function watchRungs(
   }
 
   async function hop(share: Share, hops: readonly { entry: Entry; waitMs: number }[]): Promise<void> {
-    const byRung = Map.groupBy(hops, ({ waitMs }) => rungFor(waitMs));
-    const batches: PartitionBatch[] = [...byRung].map(([partition, list]) => ({
-      topic,
-      partition,
-      records: list.map(({ entry, waitMs }) => {
-        const origin = originOf(entry.record!);
-        return copyOf(entry.record!, {
-          origin: { ...origin, at: origin.at || undefined },
-          marks: undefined,
-          waitMs: Math.ceil(waitMs),
-        });
-      }),
-    }));
-    const answers = await sender.send(batches, copyDeadline(context));
+    const items = hops.map(({ entry, waitMs }) => {
+      const origin = originOf(entry.record!);
+      const at = origin.at || undefined;
+      const record = copyOf(entry.record!, { origin: { ...origin, at }, marks: undefined, waitMs: Math.ceil(waitMs) });
+      return { topic, partition: rungFor(waitMs), record };
+    });
+    const answers = await sendCopies(context, items);
     await hooks.crashPoint?.('ladder:hopped');
     let failed = false;
-    for (const [i, list] of [...byRung.values()].entries()) {
-      for (const { entry } of list) {
-        if (answers[i]!.stored === 'yes') finish(entry);
-        else {
-          insert(share.resting, entry);
-          failed = true;
-        }
+    for (const [index, { entry }] of hops.entries()) {
+      if (answers[index]!.stored === 'yes') finish(entry);
+      else {
+        insert(share.resting, entry);
+        failed = true;
       }
     }
     group()?.relieve(share);

@@ -1,10 +1,10 @@
 import type { Delivery, Settlement, SettleOutcome, Subscription } from '../../src/port.ts';
-import type { BatchAnswer, NewRecord, PartitionBatch } from './client.ts';
-import { type Context, copyDeadline } from './context.ts';
+import type { Context } from './context.ts';
+import { type CopyAnswer, sendCopies } from './copies.ts';
 import { copyOf } from './headers.ts';
 import { rungFor } from './ladder.ts';
 import { deadTopic, retryTopic } from './names.ts';
-import { chunks } from './publish.ts';
+import type { Item } from './publish.ts';
 import { type Entry, finish, requeue } from './share.ts';
 
 const AGAIN_MS = 1_000;
@@ -82,47 +82,28 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
 
   /** Leaves those out of `outcomes` that are to be copied again. */
   async function copyOnce(list: readonly Copied[], outcomes: Map<Settlement, SettleOutcome>): Promise<void> {
-    const records = list.map(
-      (settlement): { settlement: Copied; topic: string; partition: number; record: NewRecord } => {
-        const { kind, delivery, marks } = settlement;
-        const entry = delivery.handle as Entry;
-        const origin = { lane: delivery.lane, partition: delivery.shard, at: delivery.position };
-        if (kind === 'dead') {
-          return {
-            settlement,
-            topic: dead,
-            partition: 0,
-            record: copyOf(entry.record!, { origin, marks, letterId: letterIdOf(entry, delivery) }),
-          };
-        }
-        const waitMs = Math.max(0, Math.ceil(settlement.delayMs));
-        return {
-          settlement,
-          topic: ladder,
-          partition: rungFor(waitMs),
-          record: copyOf(entry.record!, { origin, marks, waitMs }),
-        };
-      },
-    );
-    const groups = chunks(records, context.topology.batchBytes);
-    const batches: PartitionBatch[] = groups.map((group) => ({
-      ...group,
-      records: group.items.map(({ record }) => record),
-    }));
-    // Order means nothing among copies, so a partition may occur twice here: one call each.
-    const answers = await Promise.all(batches.map((batch) => context.sender.send([batch], copyDeadline(context))));
+    const items = list.map((settlement): Item => {
+      const { kind, delivery, marks } = settlement;
+      const entry = delivery.handle as Entry;
+      const origin = { lane: delivery.lane, partition: delivery.shard, at: delivery.position };
+      if (kind === 'dead') {
+        const record = copyOf(entry.record!, { origin, marks, letterId: letterIdOf(entry, delivery) });
+        return { topic: dead, partition: 0, record };
+      }
+      const waitMs = Math.max(0, Math.ceil(settlement.delayMs));
+      return { topic: ladder, partition: rungFor(waitMs), record: copyOf(entry.record!, { origin, marks, waitMs }) };
+    });
+    const answers = await sendCopies(context, items);
     const kinds = new Set(list.map(({ kind }) => kind));
     if (kinds.has('dead')) await context.hooks.crashPoint?.('dead:copy-confirmed');
     if (kinds.has('retry')) await context.hooks.crashPoint?.('settle:copy-confirmed');
-    for (const [i, group] of groups.entries()) {
-      for (const { settlement } of group.items) {
-        const outcome = copied(settlement, answers[i]![0]!);
-        if (outcome !== 'again') outcomes.set(settlement, outcome);
-      }
+    for (const [index, settlement] of list.entries()) {
+      const outcome = copied(settlement, answers[index]!);
+      if (outcome !== 'again') outcomes.set(settlement, outcome);
     }
   }
 
-  function copied(settlement: Copied, answer: BatchAnswer): SettleOutcome | 'again' {
+  function copied(settlement: Copied, answer: CopyAnswer): SettleOutcome | 'again' {
     if (!isOurs(settlement)) return 'unknown';
     if (answer.stored === 'yes') {
       done(settlement);
