@@ -11,16 +11,11 @@ import { isTransient, notConnected } from './errors.ts';
  */
 const DONE = 'done';
 
-const commitScript = `
+/** Commits and renews, unless it is somebody else's. ARGV: token, `done` or the token again, for how long. */
+const keepScript = `
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], '${DONE}', 'PX', ARGV[2])
-return 1
-`;
-const renewScript = `
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 `;
 const releaseScript = `
@@ -86,7 +81,7 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
       return { state: String(held) === DONE ? 'done' : 'busy' };
     },
     async commit(key, token) {
-      await insist((caller) => caller.call('EVAL', commitScript, 1, nameOf(key), token, windowMs));
+      await insist((caller) => caller.call('EVAL', keepScript, 1, nameOf(key), token, DONE, windowMs));
     },
     async release(key, token) {
       await insist((caller) => caller.call('EVAL', releaseScript, 1, nameOf(key), token));
@@ -95,8 +90,8 @@ export function redisDedupe(options: RedisDedupeOptions): DedupeStore & {
     renew: (held) =>
       Promise.all(
         held.map(async ({ key, token }) => {
-          const renewed = await insist((caller) => caller.call('EVAL', renewScript, 1, nameOf(key), token, claimMs));
-          return renewed === 1;
+          const args = [keepScript, 1, nameOf(key), token, token, claimMs] as const;
+          return (await insist((caller) => caller.call('EVAL', ...args))) === 1;
         }),
       ),
     async close() {

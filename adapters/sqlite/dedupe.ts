@@ -48,9 +48,9 @@ export function sqliteDedupe(options: SqliteDedupeOptions): DedupeStore & {
   return {
     claimMs,
     claim: (key) =>
-      write(({ claim, handled, sweep }) => {
+      write(({ keep, handled, sweep }) => {
         const token = randomUUID();
-        if (claim.run(named(key), token, claimMs).changes === 0) {
+        if (keep.run(named(key), token, 0, claimMs).changes === 0) {
           return { state: handled.get(named(key)) === undefined ? 'busy' : 'done' };
         }
         untilSweep -= 1;
@@ -60,10 +60,10 @@ export function sqliteDedupe(options: SqliteDedupeOptions): DedupeStore & {
         }
         return { state: 'new', token };
       }),
-    commit: (key, token) => write(({ commit }) => void commit.run(named(key), token, windowMs)),
+    commit: (key, token) => write(({ keep }) => void keep.run(named(key), token, 1, windowMs)),
     release: (key, token) => write(({ release }) => void release.run(named(key), token)),
     renew: (held) =>
-      write(({ renew }) => held.map(({ key, token }) => renew.run(named(key), token, claimMs).changes === 1)),
+      write(({ keep }) => held.map(({ key, token }) => keep.run(named(key), token, 0, claimMs).changes === 1)),
     close: () => connection.close(),
   };
 }
@@ -77,24 +77,17 @@ const table = `
     key TEXT PRIMARY KEY, token TEXT NOT NULL, done INTEGER NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS holdfast_dedupe_until ON holdfast_dedupe (until);`;
 
-type Statements = Readonly<Record<'claim' | 'handled' | 'commit' | 'release' | 'renew' | 'sweep', StatementSync>>;
+type Statements = Readonly<Record<'keep' | 'handled' | 'release' | 'sweep', StatementSync>>;
 
 function prepare(db: DatabaseSync): Statements {
   return {
-    claim: db.prepare(`
-      INSERT INTO holdfast_dedupe (key, token, done, until) VALUES (?, ?, 0, ${nowMs} + ?)
-      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = 0, until = excluded.until
-        WHERE holdfast_dedupe.until <= ${nowMs}`),
+    // Claims (0), commits (1) and renews (0), unless it is somebody else's, or handled.
+    keep: db.prepare(`
+      INSERT INTO holdfast_dedupe (key, token, done, until) VALUES (?, ?, ?, ${nowMs} + ?)
+      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = excluded.done, until = excluded.until
+        WHERE (holdfast_dedupe.done = 0 AND holdfast_dedupe.token = excluded.token) OR holdfast_dedupe.until <= ${nowMs}`),
     handled: db.prepare(`SELECT 1 FROM holdfast_dedupe WHERE key = ? AND done = 1`),
-    commit: db.prepare(`
-      INSERT INTO holdfast_dedupe (key, token, done, until) VALUES (?, ?, 1, ${nowMs} + ?)
-      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = 1, until = excluded.until
-        WHERE (holdfast_dedupe.done = 0 AND holdfast_dedupe.token = excluded.token) OR holdfast_dedupe.until <= ${nowMs}`),
     release: db.prepare(`DELETE FROM holdfast_dedupe WHERE key = ? AND token = ? AND done = 0`),
-    renew: db.prepare(`
-      INSERT INTO holdfast_dedupe (key, token, done, until) VALUES (?, ?, 0, ${nowMs} + ?)
-      ON CONFLICT (key) DO UPDATE SET token = excluded.token, done = 0, until = excluded.until
-        WHERE (holdfast_dedupe.done = 0 AND holdfast_dedupe.token = excluded.token) OR holdfast_dedupe.until <= ${nowMs}`),
     sweep: db.prepare(`
       DELETE FROM holdfast_dedupe WHERE key IN (
         SELECT key FROM holdfast_dedupe WHERE until <= ${nowMs} ORDER BY until LIMIT ?)`),
