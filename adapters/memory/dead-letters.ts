@@ -1,4 +1,4 @@
-import type { DeadLetterStore, Headers, SettleOutcome, StoredLetter } from '../../src/port.ts';
+import type { DeadLetterStore, Headers, StoredLetter } from '../../src/port.ts';
 import type { Entry, Group, Letter, MemoryBroker } from './broker.ts';
 import { fromStored, toStored, withMarks } from './headers.ts';
 import { enqueue } from './publish.ts';
@@ -44,19 +44,16 @@ export function deadLetters(broker: MemoryBroker, topic: string, groupName: stri
       );
     },
     async replace(replacements) {
-      const [outcomes, to] = [[] as SettleOutcome[], group()];
-      for (const { letter, message, marks } of replacements) {
-        outcomes.push(
-          ...remove([letter], ({ entry: { lane, shard } }) =>
-            enqueue(broker, to, withMarks(toStored(message), marks), {
-              lane,
-              shard: to.ordered ? (message.partition ?? shard) : 0,
-              delayMs: 0,
-            }),
-          ),
-        );
-      }
-      return outcomes;
+      const to = group();
+      return replacements.flatMap(({ letter, message, marks }) =>
+        remove([letter], ({ entry: { lane, shard } }) =>
+          enqueue(broker, to, withMarks(toStored(message), marks), {
+            lane,
+            shard: to.ordered ? (message.partition ?? shard) : 0,
+            delayMs: 0,
+          }),
+        ),
+      );
     },
     async discard(letters) {
       return remove(letters, () => {});
