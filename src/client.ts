@@ -8,31 +8,25 @@ import { eachRunner } from './consume/each.ts';
 import { checkHalts, checkPatience, warnOfInbox } from './consume/fit.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
 import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
-import { createTopologies, type Limit } from './declare.ts';
+import { createTopologies } from './declare.ts';
 import { fromAdapter, HoldfastError, isHoldfastError, textOf } from './errors.ts';
 import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
 import { setInternals } from './internals.ts';
 import type { Message } from './message.ts';
-import { checkOptions, describe, durationMs, OptionsError, object, positiveMs, signal } from './options.ts';
+import { checkOptions, describe, durationMs, OptionsError, object } from './options.ts';
 import { createSpillDrain } from './outbox/spill-drain.ts';
 import type { SpillSettings } from './outbox/spill-options.ts';
 import { groupRates } from './policy/rate.ts';
-import type { Backlog, BrokerAdapter, OutboxAddOptions, OutboxRow, OutboxShape, Topology } from './port.ts';
+import type { Backlog, BrokerAdapter, OutboxRow, OutboxShape } from './port.ts';
 import { DEFAULT_MAX_BYTES } from './publish/encode.ts';
-import { isOrdered, MESSAGE_CHECKS, prepare } from './publish/prepare.ts';
+import { createPublish, type PublishOptions } from './publish/publish.ts';
 import type { Publisher, Receipt } from './publish/publisher.ts';
-import { route, routeRow } from './publish/route.ts';
-import { createTurns } from './publish/turns.ts';
+import { routeRow } from './publish/route.ts';
 import { groupsOf, shapeOf } from './shape.ts';
 import type { Topic } from './topic.ts';
 
-export interface PublishOptions extends OutboxAddOptions {
-  /** By then the publish has an outcome. @default 30_000 */
-  readonly timeoutMs?: number;
-  /** Stops waiting; a message already on its way may still be stored. */
-  readonly signal?: AbortSignal;
-}
+export type { PublishOptions };
 export type PublishResult =
   | { readonly ok: true; readonly receipt: Receipt }
   | { readonly ok: false; readonly error: HoldfastError };
@@ -113,14 +107,7 @@ export interface ClientSetup {
   readonly closeStore?: (() => Promise<void>) | undefined;
 }
 
-const PUBLISH_CHECKS = { ...MESSAGE_CHECKS, timeoutMs: positiveMs, signal };
 const DEFAULT_TIMEOUT_MS = 30_000;
-
-const until = (deadline: number, abort: AbortSignal | undefined): Limit => ({
-  timeoutMs: Math.max(0, deadline - Date.now()),
-  signal: abort,
-  publishing: true,
-});
 
 /** One that is none would fail for every message, and fill the dead letters. */
 function checkHandler(handler: unknown): void {
@@ -146,7 +133,6 @@ export function createClient({
   closeStore,
 }: ClientSetup): Client {
   const topologies = createTopologies(adapter, emitter, crashPoint);
-  const turns = createTurns();
   const consumers = new Set<ConsumerInternals>();
   const rates = groupRates();
   const stops = new Set<() => Promise<void>>();
@@ -154,52 +140,7 @@ export function createClient({
   const starting = new Set<Promise<Consumer>>();
   let closed: Promise<Closed> | undefined;
   let accepting = true;
-
-  async function publish(topic: Topic, payload: unknown, options: PublishOptions | undefined): Promise<Receipt> {
-    if (options !== undefined) checkOptions('publish', options, PUBLISH_CHECKS);
-    if (!accepting) throw new HoldfastError('client-closed', 'The message was not sent: the client is closed');
-    const deadline = Date.now() + (options?.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    const preparing = prepare(topic, payload, options, maxBytes);
-    const turn = turns.take(topic.name, preparing instanceof Promise && isOrdered(topic));
-    try {
-      const prepared = preparing instanceof Promise ? await preparing : preparing;
-      if (turn !== undefined) await turn.before;
-      if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {
-        throw new HoldfastError(
-          'unsupported',
-          `${adapter.name} cannot delay a publish: leave out delayMs, or use another adapter`,
-          { outcome: 'not-sent' },
-        );
-      }
-      // Awaited only the first time, so that later publishes of one tick share a batch.
-      let topology = topologies.known(topic);
-      let undeclared: unknown;
-      if (topology === undefined) ({ topology, undeclared } = await declare(topic, deadline, options?.signal));
-      // Not awaited here: the turn ends when the message is in its queue.
-      const outgoing = route(prepared, topology, source, Date.now());
-      return publisher.publish(outgoing, deadline, options?.signal, topic, undeclared);
-    } finally {
-      turn?.leave();
-    }
-  }
-
-  /** A broker that is away declares nothing: with a spill store, the message goes there as its topic's definition says. */
-  async function declare(
-    topic: Topic,
-    deadline: number,
-    abort: AbortSignal | undefined,
-  ): Promise<{ readonly topology: Topology; readonly undeclared: unknown }> {
-    const { spill } = publisher;
-    const undeclared = spill?.skipsDeclaring(topic.name);
-    if (undeclared !== undefined) return { topology: topologies.of(topic), undeclared };
-    try {
-      const limit = spill?.limit(until(spill.lastCall(Date.now(), deadline), abort)) ?? until(deadline, abort);
-      return { topology: await topologies.declareTopic(topic, limit), undeclared: undefined };
-    } catch (error) {
-      if (spill === undefined || !isHoldfastError(error) || error.code !== 'publish-timeout') throw error;
-      return { topology: topologies.of(topic), undeclared: error };
-    }
-  }
+  const publish = createPublish({ adapter, publisher, topologies, source, maxBytes, accepts: () => accepting });
 
   async function consume(
     topic: Topic,
@@ -256,7 +197,7 @@ export function createClient({
   }
 
   const client: Client = {
-    publish: (topic, payload, options) => publish(topic, payload, options),
+    publish,
     publishAll: (topic, payloads, optionsFor) =>
       Promise.all(
         payloads.map(async (payload, index): Promise<PublishResult> => {
@@ -323,7 +264,7 @@ export function createClient({
     crashPoint,
     async publishRow(row, shape, timeoutMs, abort) {
       const deadline = Date.now() + timeoutMs;
-      const topology = await topologies.declareWithin(shape, until(deadline, abort));
+      const topology = await topologies.declareWithin(shape, { timeoutMs, signal: abort, publishing: true });
       return publisher.publish(routeRow(row, topology), deadline, abort);
     },
     async declareTopics(topics) {

@@ -1,4 +1,7 @@
-/** While an async schema is awaited, later publishes of its topic wait their turn: they would overtake it, also within a key. */
+/**
+ * While a publish of an ordered topic awaits its schema, or the topic's first declaration, later ones of the topic wait
+ * their turn: they would overtake it, also within a key.
+ */
 
 export interface Turn {
   /** Resolves when every earlier publish of the topic has been handed over, or has failed. */
@@ -18,13 +21,17 @@ export function createTurns(): Turns {
     take(topic, waits) {
       const earlier = last.get(topic);
       if (earlier === undefined && !waits) return undefined;
+      const before = earlier ?? Promise.resolve();
       const { promise, resolve } = Promise.withResolvers<void>();
       last.set(topic, promise);
       return {
-        before: earlier ?? Promise.resolve(),
+        before,
         leave() {
-          if (last.get(topic) === promise) last.delete(topic);
-          resolve();
+          // One that has given up leaves before its turn: those behind it still wait for those before it.
+          void before.then(() => {
+            if (last.get(topic) === promise) last.delete(topic);
+            resolve();
+          });
         },
       };
     },

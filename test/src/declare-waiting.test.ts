@@ -82,3 +82,25 @@ it('close answers who waits for a declaration', async () => {
   for (const result of await both)
     expect(result).toMatchObject({ status: 'rejected', reason: { code: 'client-closed' } });
 });
+
+it('G5: what waited for the first declaration of an ordered topic is not overtaken by what comes just after it', async () => {
+  const sent: number[] = [];
+  const client = await connect({
+    adapter: fakeAdapter({
+      async publish(batch) {
+        for (const { body } of batch) sent.push(JSON.parse(Buffer.from(body).toString()) as number);
+        return confirmAll(batch);
+      },
+    }),
+  });
+  const ordered = defineTopic<number>('ordered', { key: () => 'k', groups: { g: { order: 'key' } } });
+  const numbers = Array.from({ length: 60 }, (_, n) => n);
+  const publishing: Promise<unknown>[] = [];
+  for (const n of numbers) {
+    publishing.push(client.publish(ordered, n));
+    await undefined;
+  }
+  await Promise.all(publishing);
+  expect(sent).toEqual(numbers);
+  await client.close();
+});

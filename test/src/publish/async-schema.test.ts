@@ -81,3 +81,30 @@ it('S13: what is changed while a schema is awaited is not sent', async () => {
   expect(sent).toEqual([1]);
   await client.close();
 });
+
+it('S11: a schema that never answers has until the publish’s deadline, or until it is aborted', async () => {
+  const { client, topic } = await publishingBy(slow({ 1: new Promise(() => undefined) }), 'key');
+  const abort = new AbortController();
+  const late = client.publish(topic, { key: 'k', n: 1 }, { timeoutMs: 10 });
+  const aborted = client.publish(topic, { key: 'k', n: 1 }, { signal: abort.signal });
+  await expect(late).rejects.toMatchObject({ code: 'publish-timeout', outcome: 'not-sent' });
+  abort.abort();
+  await expect(aborted).rejects.toMatchObject({ code: 'publish-aborted', outcome: 'not-sent' });
+  await client.publish(topic, { key: 'k', n: 2 });
+  await client.close();
+});
+
+it('S13: one that gave up waiting for its turn lets nobody overtake what was before it', async () => {
+  const first = gate<void>();
+  const { client, topic, sent } = await publishingBy(slow({ 1: first.opened }), 'key');
+  const one = client.publish(topic, { key: 'k', n: 1 });
+  await expect(client.publish(topic, { key: 'k', n: 2 }, { timeoutMs: 10 })).rejects.toMatchObject({
+    code: 'publish-timeout',
+    outcome: 'not-sent',
+  });
+  const three = client.publish(topic, { key: 'k', n: 3 });
+  first.open();
+  await Promise.all([one, three]);
+  expect(sent).toEqual([1, 3]);
+  await client.close();
+});
