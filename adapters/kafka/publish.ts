@@ -78,12 +78,19 @@ export function publisher(
     const outcomes: PublishOutcome[] = [];
     const items: (Item & { index: number })[] = [];
     const chosen = new Map<string, number>();
-    try {
-      for (const message of batch) if (message.delayMs > 0) await context.topology.declareDelays(message.topology);
-    } catch (error) {
-      return batch.map(() => ({ kind: 'rejected', error }));
+    /** Why a topic has no ladder: that concerns its delayed messages alone. */
+    const refused = new Map<string, PublishOutcome>();
+    for (const { topology, delayMs } of batch) {
+      if (delayMs <= 0 || refused.has(topology.topic)) continue;
+      const refuse = (error: unknown): void => void refused.set(topology.topic, { kind: 'rejected', error });
+      await context.topology.declareDelays(topology).catch(refuse);
     }
     for (const [index, message] of batch.entries()) {
+      const refusal = message.delayMs > 0 ? refused.get(message.topology.topic) : undefined;
+      if (refusal !== undefined) {
+        outcomes[index] = refusal;
+        continue;
+      }
       const item = target(message, chosen);
       const most = context.topology.batchBytes(item.topic) - OVERHEAD_BYTES;
       if (message.body.length > most) outcomes[index] = { kind: 'rejected', error: tooLarge(message, most) };

@@ -192,6 +192,21 @@ describe('publishing to Kafka', () => {
     await expect(adapter.declare(topologyOf())).rejects.toMatchObject({ adapterCode: 'topology-missing' });
   });
 
+  it('refuses a delayed message whose ladder may not be made, and stores the others of its batch', async () => {
+    const { adapter } = await connect();
+    const topology = topologyOf({ partitions: 1 });
+    await adapter.declare(topology);
+    const verifier = (await connect({}, { declare: 'verify' })).adapter;
+    await verifier.declare(topology);
+    const batch = [message(topology, 'a'), message(topology, 'late', { delayMs: 100 }), message(topology, 'b')];
+    const outcomes = await publish(verifier, batch);
+    expect(outcomes).toMatchObject([
+      { kind: 'confirmed' },
+      { kind: 'rejected', error: { adapterCode: 'topology-missing' } },
+      { kind: 'confirmed' },
+    ]);
+  });
+
   it('rejects for good a publish to a topic that does not exist', async () => {
     const { adapter } = await connect({}, { declare: 'none' });
     const [outcome] = await publish(adapter, [message(topologyOf(), 'x')]);
