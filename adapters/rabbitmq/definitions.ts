@@ -72,7 +72,9 @@ async function record(topics: readonly DescribedTopic[], options: DefinitionsOpt
 }
 
 function paths(delaysMs: readonly number[]): readonly (readonly number[])[] {
-  return delaysMs.map((delayMs) => rungsFor(Math.min(delayMs, MAX_DELAY_MS))).filter((rungs) => rungs.length > 0);
+  // A retry beyond the longest path walks it again, and at last what is left.
+  const walks = delaysMs.flatMap((ms) => (ms > MAX_DELAY_MS ? [MAX_DELAY_MS, ms % MAX_DELAY_MS] : [ms]));
+  return walks.map(rungsFor).filter((rungs) => rungs.length > 0);
 }
 
 function toTopology({ name, options }: DescribedTopic): Topology {

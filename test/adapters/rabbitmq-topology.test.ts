@@ -156,6 +156,29 @@ describe('rabbitmq: clients that may not declare', () => {
     for (const each of topics) await creator.publish(each, 'again');
     expect(await Promise.all(topics.map(({ name }) => namesOf(name)))).toEqual(before);
   }, 180_000);
+
+  it('rabbitmqDefinitions has the rungs of each walk of a retry beyond the longest path', async () => {
+    const day = 86_400_000;
+    const { bindings } = await rabbitmqDefinitions(defineTopic<string>('t', { groups: ['g'] }), {
+      retryDelaysMs: [130 * day],
+    });
+    const ladder = 't:g:retry';
+    const leads = (source: string, to: string, key: string): boolean =>
+      bindings.some((one) => one.source === source && one.destination === to && one.routing_key === key);
+    // Twice 60 days, then 10.
+    for (const rungs of [
+      [32, 16, 8, 4],
+      [8, 2],
+    ].map((days) => days.map((count) => count * day))) {
+      for (const [index, rung] of rungs.entries()) {
+        const before = rungs[index - 1];
+        const [source, key] =
+          before === undefined ? [ladder, `*.*.${rung}.#`] : [`${ladder}:${before}`, `*.*.#.${before}.${rung}.#`];
+        expect(leads(source, `${ladder}:${rung}`, key), `${before} to ${rung}`).toBe(true);
+      }
+      expect(leads(`${ladder}:${rungs.at(-1)}`, 't:g', `#.${rungs.at(-1)}`)).toBe(true);
+    }
+  });
 });
 
 describe('rabbitmq: policies', () => {
