@@ -1,18 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import type { AdapterHooks, Receive, Source, Subscription } from '../../src/port.ts';
-import type { Link, RedisClass } from './connection.ts';
-import type { Settings } from './options.ts';
+import type { Receive, Source, Subscription } from '../../src/port.ts';
+import type { RedisClass } from './connection.ts';
 import { consumeOrdered } from './ordered.ts';
+import type { SettleNeeds } from './outages.ts';
 import { consumeUnordered } from './unordered.ts';
 
-export interface ConsumeNeeds {
+export interface ConsumeNeeds extends SettleNeeds {
   readonly Client: RedisClass;
-  readonly settings: Settings;
-  readonly control: Link;
   /** Unique over all processes and subscriptions. */
   readonly consumer: string;
   readonly connectionName: string;
-  readonly crashPoint: AdapterHooks['crashPoint'];
 }
 
 /** Opens a source on connections of its own for blocking reads. */

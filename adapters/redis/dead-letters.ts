@@ -1,18 +1,7 @@
 import type { Redis } from 'ioredis';
-import type {
-  AdapterHooks,
-  DeadLetterStore,
-  Headers,
-  Priority,
-  Replacement,
-  SettleOutcome,
-  StoredLetter,
-} from '../../src/port.ts';
-import type { Link } from './connection.ts';
-import { durable } from './durable.ts';
+import type { DeadLetterStore, Headers, Priority, Replacement, SettleOutcome, StoredLetter } from '../../src/port.ts';
 import { copyFields, fromFields, markFields, toFields } from './headers.ts';
-import type { Settings } from './options.ts';
-import { settleThroughOutages } from './outages.ts';
+import { type SettleNeeds, settleThroughOutages } from './outages.ts';
 import { type Packable, pack } from './pack.ts';
 import { allowWhenFull, run, type Script } from './scripts.ts';
 
@@ -76,14 +65,9 @@ const MOST = 500;
 /** The same where their bodies go along. */
 const MOST_BODIES = 20;
 
-export interface DeadLetterNeeds {
-  readonly settings: Settings;
-  readonly control: Link;
-  readonly crashPoint: AdapterHooks['crashPoint'];
-}
-
 /** Dead letters are a stream: read by range, without a lock, and removed one by one. */
-export function deadLetterStore({ settings, control, crashPoint }: DeadLetterNeeds, base: string): DeadLetterStore {
+export function deadLetterStore(needs: SettleNeeds, base: string): DeadLetterStore {
+  const { settings, control } = needs;
   const key = `${base}:dead`;
   const patienceMs = settings.commandTimeoutMs;
 
@@ -122,14 +106,14 @@ export function deadLetterStore({ settings, control, crashPoint }: DeadLetterNee
     most: number = MOST,
   ): Promise<SettleOutcome[]> {
     if (items.length === 0) return Promise.resolve([]);
-    return settleThroughOutages(control, patienceMs, items.length, async (client) => {
+    const what = { count: items.length, patienceMs };
+    return settleThroughOutages(needs, what, async (client) => {
       const outcomes: SettleOutcome[] = [];
       for (let at = 0; at < items.length; at += most) {
         const answer = (await run(client, script, base, argsOf(items.slice(at, at + most)))) as string;
         for (const letter of answer) outcomes.push(letter === 's' ? 'settled' : 'stale');
       }
-      await crashPoint?.('redis:letters-written');
-      await durable(client, settings.durability);
+      await needs.crashPoint?.('redis:letters-written');
       return outcomes;
     });
   }

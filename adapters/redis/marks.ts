@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis';
-import type { Headers, SettleOutcome } from '../../src/port.ts';
+import type { Delivery, Headers, SettleOutcome } from '../../src/port.ts';
 import { copyFields, markFields } from './headers.ts';
+import { type SettleNeeds, settleThroughOutages } from './outages.ts';
 import { allowWhenFull, run, type Script } from './scripts.ts';
 import type { Handle } from './settle.ts';
 
@@ -54,12 +54,17 @@ return 1
 };
 
 export async function markEntry(
-  client: Redis,
-  key: string,
-  consumer: string,
-  { suffix, token, entryId }: Handle,
+  needs: SettleNeeds,
+  { base, consumer }: { base: string; consumer: string },
+  { handle }: Delivery,
   marks: Headers,
 ): Promise<SettleOutcome> {
-  const answer = await run(client, markScript, key, [consumer, suffix, token, entryId, ...markFields(marks)]);
-  return answer === 1 ? 'settled' : 'stale';
+  const { suffix, token, entryId } = handle as Handle;
+  const args = [consumer, suffix, token, entryId, ...markFields(marks)];
+  const [outcome] = await settleThroughOutages(needs, { count: 1 }, async (client) => {
+    const answer = await run(client, markScript, base, args);
+    await needs.crashPoint?.('redis:mark-written');
+    return [answer === 1 ? 'settled' : 'stale'];
+  });
+  return outcome!;
 }

@@ -3,11 +3,9 @@ import type { Redis } from 'ioredis';
 import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
-import { durable } from './durable.ts';
 import { newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf, streamSuffix } from './keys.ts';
 import { markEntry } from './marks.ts';
-import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
 import { type Handle, settleEntries } from './settle.ts';
 import { fetchStreams, type Held, heartbeat, leaveShards, releaseShard, shardConsumer } from './shards.ts';
@@ -33,9 +31,10 @@ export async function consumeOrdered(
   subscription: Subscription,
   receive: Receive,
 ): Promise<Source> {
-  const { settings, control, consumer, crashPoint } = needs;
+  const { settings, control, consumer } = needs;
   const { topology, group, prefetch, leaseMs, handlerTimeoutMs } = subscription;
   const base = groupKey(settings.prefix, topology.topic, group);
+  const us = { base, consumer: shardConsumer };
   const lanes = lanesOf(topology);
   const ttlMs = settings.shardLeaseMs ?? Math.max(500, Math.min(leaseMs, 10_000));
   const shards = new Map<number, Shard>();
@@ -208,12 +207,7 @@ export async function consumeOrdered(
     async settle(batch: readonly Settlement[]) {
       // From now on nothing overtakes what is given back.
       for (const { kind, delivery } of batch) if (kind === 'give-back') rewindBefore(delivery);
-      const outcomes = await settleThroughOutages(control, settlePatienceMs, batch.length, async (client) => {
-        const settled = await settleEntries(client, base, shardConsumer, batch);
-        await crashPoint?.('redis:settle-written');
-        await durable(client, settings.durability);
-        return settled;
-      });
+      const outcomes = await settleEntries(needs, us, batch);
       for (const [index, settlement] of batch.entries()) {
         const { delivery, kind } = settlement;
         if (kind === 'retry') mover.nudge(settlement.delayMs);
@@ -227,15 +221,7 @@ export async function consumeOrdered(
       changed();
       return outcomes;
     },
-    async mark(delivery, marks) {
-      const [outcome] = await settleThroughOutages(control, settlePatienceMs, 1, async (client) => {
-        const marked = await markEntry(client, base, shardConsumer, delivery.handle as Handle, marks);
-        await crashPoint?.('redis:mark-written');
-        await durable(client, settings.durability);
-        return [marked];
-      });
-      return outcome!;
-    },
+    mark: (delivery, marks) => markEntry(needs, us, delivery, marks),
     // The source renews its shards by itself.
     extend: async () => {},
     pause(lane) {

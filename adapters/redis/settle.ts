@@ -3,6 +3,7 @@ import type { Settlement, SettleOutcome } from '../../src/port.ts';
 import { giveBack } from './claims.ts';
 import { copyFields, markFields } from './headers.ts';
 import { isOurs } from './marks.ts';
+import { type SettleNeeds, settleThroughOutages } from './outages.ts';
 import { allowWhenFull, run, type Script, serverTime } from './scripts.ts';
 
 /** The adapter's own part of a delivery. */
@@ -83,26 +84,27 @@ return table.concat(out)
 /** Most entries of one script call: Lua unpacks at most 8,000 values, and a script holds up the whole server. */
 const most = 500;
 
-/** One outcome per settlement; rejects when the connection is lost on the way. */
-export async function settleEntries(
-  client: Redis,
-  key: string,
-  consumer: string,
+/** One outcome per settlement. */
+export function settleEntries(
+  needs: SettleNeeds,
+  { base, consumer, patienceMs }: { base: string; consumer: string; patienceMs?: number },
   batch: readonly Settlement[],
 ): Promise<SettleOutcome[]> {
-  const answers: Promise<unknown>[] = [];
-  for (let from = 0; from < batch.length; from += most) {
-    const args: (string | number)[] = [consumer];
-    for (const settlement of batch.slice(from, from + most)) {
-      const { suffix, token, entryId } = settlement.delivery.handle as Handle;
-      const delay = settlement.kind === 'retry' ? Math.ceil(settlement.delayMs) : 0;
-      const marks = 'marks' in settlement ? markFields(settlement.marks) : [];
-      args.push(settlement.kind, suffix, token, entryId, delay, marks.length, ...marks);
-    }
-    answers.push(run(client, settleScript, key, args));
-  }
-  const letters = ((await Promise.all(answers)) as string[]).join('');
-  return Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'stale'));
+  return settleThroughOutages(needs, { count: batch.length, patienceMs }, async (client) => {
+    const answers: Promise<unknown>[] = [];
+    for (let from = 0; from < batch.length; from += most)
+      answers.push(run(client, settleScript, base, [consumer, ...batch.slice(from, from + most).flatMap(argsOf)]));
+    const letters = ((await Promise.all(answers)) as string[]).join('');
+    await needs.crashPoint?.('redis:settle-written');
+    return Array.from(letters, (letter) => (letter === 's' ? 'settled' : 'stale'));
+  });
+}
+
+function argsOf(settlement: Settlement): (string | number)[] {
+  const { suffix, token, entryId } = settlement.delivery.handle as Handle;
+  const delay = settlement.kind === 'retry' ? Math.ceil(settlement.delayMs) : 0;
+  const marks = 'marks' in settlement ? markFields(settlement.marks) : [];
+  return [settlement.kind, suffix, token, entryId, delay, marks.length, ...marks];
 }
 
 /** Renews entries that are still pending for this consumer; a bare XCLAIM would steal back those that are not (S21). */

@@ -4,12 +4,10 @@ import type { Delivery, Receive, Settlement, Source, Subscription } from '../../
 import { claimEntries, wakeSuffix } from './claims.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
-import { durable } from './durable.ts';
 import { messageOf } from './errors.ts';
 import { type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf } from './keys.ts';
 import { markEntry } from './marks.ts';
-import { settlePatienceMs, settleThroughOutages } from './outages.ts';
 import { blockMs, openReader } from './reader.ts';
 import { newReaper } from './reap.ts';
 import { extendEntries, type Handle, settleEntries } from './settle.ts';
@@ -21,13 +19,13 @@ export async function consumeUnordered(
   subscription: Subscription,
   receive: Receive,
 ): Promise<Source> {
-  const { settings, control, crashPoint } = needs;
+  const { settings, control, consumer } = needs;
   const { topology, group, prefetch, leaseMs } = subscription;
   const base = groupKey(settings.prefix, topology.topic, group);
   const streams = lanesOf(topology).map((lane) => newStream(base, lane, lane, 0));
   const suffixes = [...lanesOf(topology), wakeSuffix];
   const wakeKey = `${base}:${wakeSuffix}`;
-  const consumer = needs.consumer;
+  const us = { base, consumer };
   const pauses = newPauses();
   const alarm = newAlarm();
   let stopping: Promise<void> | undefined;
@@ -62,7 +60,7 @@ export async function consumeUnordered(
   function giveBack(stream: Stream, deliveries: readonly Delivery[]): void {
     for (const { handle } of deliveries) stream.inFlight.delete((handle as Handle).entryId);
     const back = deliveries.map((delivery): Settlement => ({ kind: 'give-back', delivery }));
-    void settle(back, settlePatienceMs).then(() => {
+    void settleEntries(needs, us, back).then(() => {
       claimAt = 0;
     });
   }
@@ -133,14 +131,6 @@ export async function consumeUnordered(
   }
   const reading_ = loop();
 
-  const settle = (batch: readonly Settlement[], patienceMs: number) =>
-    settleThroughOutages(control, patienceMs, batch.length, async (client) => {
-      const outcomes = await settleEntries(client, base, consumer, batch);
-      await crashPoint?.('redis:settle-written');
-      await durable(client, settings.durability);
-      return outcomes;
-    });
-
   async function end(): Promise<void> {
     alarm.ring();
     reader.interrupt();
@@ -149,7 +139,7 @@ export async function consumeUnordered(
     const left = streams.flatMap(({ inFlight }) => [...inFlight.values()]);
     const back = left.map((delivery): Settlement => ({ kind: 'give-back', delivery }));
     // With no connection now, the lease's end gives them back.
-    if (back.length > 0) await settle(back, 1_000);
+    if (back.length > 0) await settleEntries(needs, { ...us, patienceMs: 1_000 }, back);
     for (const { inFlight } of streams) inFlight.clear();
     await control.use((client) => reaper.remove(client, consumer)).catch(() => {});
     reader.link.close();
@@ -157,7 +147,7 @@ export async function consumeUnordered(
 
   return {
     async settle(batch) {
-      const outcomes = await settle(batch, settlePatienceMs);
+      const outcomes = await settleEntries(needs, us, batch);
       for (const settlement of batch) {
         const { suffix, entryId } = settlement.delivery.handle as Handle;
         const stream = streams.find((one) => one.suffix === suffix);
@@ -169,15 +159,7 @@ export async function consumeUnordered(
       alarm.ring();
       return outcomes;
     },
-    async mark(delivery, marks) {
-      const [outcome] = await settleThroughOutages(control, settlePatienceMs, 1, async (client) => {
-        const marked = await markEntry(client, base, consumer, delivery.handle as Handle, marks);
-        await crashPoint?.('redis:mark-written');
-        await durable(client, settings.durability);
-        return [marked];
-      });
-      return outcome!;
-    },
+    mark: (delivery, marks) => markEntry(needs, us, delivery, marks),
     async extend(deliveries: readonly Delivery[]) {
       const handles = deliveries.map(({ handle }) => handle as Handle);
       await control.use((client) => extendEntries(client, base, consumer, handles)).catch(() => {});
