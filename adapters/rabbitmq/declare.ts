@@ -4,6 +4,7 @@ import { entryPattern, exitPattern, rungArguments, rungName, stepPattern } from 
 import { adapterError, asError, replyCode } from './errors.ts';
 import type { Finding } from './findings.ts';
 import {
+  bindingsOf,
   deadQueue,
   groupExchange,
   partitionsMarker,
@@ -12,8 +13,8 @@ import {
   queueArguments,
   queueName,
   SINGLE_ACTIVE,
-  shardsExchange,
   tooLongGroup,
+  toShards,
 } from './topology.ts';
 
 /** Called for what was found and needs somebody's hand; `about` is the queue's name. */
@@ -25,24 +26,19 @@ export async function createTopology(on: Throwaway, topology: Topology, warn: Wa
   const ordered = topology.groups.some((group) => group.ordered);
   await createExchange(on, topic, topology.lanes ? 'topic' : 'fanout');
   if (ordered || (await queueExists(on, partitionsMarker(topic)))) await createMarker(on, topology, warn);
-  if (ordered && !topology.lanes) {
-    await createExchange(on, shardsExchange(topic), 'topic');
-    await on.run((channel) => channel.bindExchange(shardsExchange(topic), topic, ''));
+  const shards = toShards(topology);
+  if (shards !== undefined) {
+    await createExchange(on, shards.destination, 'topic');
+    await on.run((channel) => channel.bindExchange(shards.destination, shards.source, shards.key));
   }
   for (const group of topology.groups) await createGroup(on, topology, group, warn);
 }
 
 async function createGroup(on: Throwaway, topology: Topology, group: GroupTopology, warn: Warn): Promise<void> {
-  const { topic, lanes } = topology;
-  for (const { queue, patterns } of placesOf(topology, group)) {
-    await createQueue(on, queue, queueArguments(on.major, group.ordered ? SINGLE_ACTIVE : {}), warn);
-    if (!lanes && !group.ordered) {
-      await on.run((channel) => channel.bindQueue(queue, topic, ''));
-      continue;
-    }
-    const source = lanes ? topic : shardsExchange(topic);
-    for (const pattern of patterns) await on.run((channel) => channel.bindQueue(queue, source, pattern));
-  }
+  const args = queueArguments(on.major, group.ordered ? SINGLE_ACTIVE : {});
+  for (const { queue } of placesOf(topology, group)) await createQueue(on, queue, args, warn);
+  for (const { source, key, destination } of bindingsOf(topology, group))
+    await on.run((channel) => channel.bindQueue(destination, source, key));
 }
 
 export function refuseLongNames(topology: Topology): void {
@@ -181,8 +177,8 @@ export async function exchangeExists(on: Throwaway, name: string): Promise<boole
 /** Checks without creating (`declare: 'verify'`). Bindings cannot be seen by AMQP: `management.ts` does that. */
 export async function verifyTopology(on: Throwaway, topology: Topology): Promise<void> {
   const { topic } = topology;
-  const exchanges = [topic];
-  if (!topology.lanes && topology.groups.some((group) => group.ordered)) exchanges.push(shardsExchange(topic));
+  const shards = toShards(topology);
+  const exchanges = shards === undefined ? [topic] : [topic, shards.destination];
   const queues = topology.groups.flatMap((group) => placesOf(topology, group)).map(({ queue }) => queue);
   await verifyNames(on, { exchanges, queues });
 }

@@ -2,7 +2,7 @@ import type { Topology } from '../../src/port.ts';
 import { adapterError } from './errors.ts';
 import type { Settings } from './options.ts';
 import type { Policy } from './policies.ts';
-import { placesOf, shardsExchange } from './topology.ts';
+import { type Binding, bindingsOf, toShards } from './topology.ts';
 
 /** The questions that AMQP cannot answer, asked of the management plugin's HTTP API. */
 export interface ManagementApi {
@@ -55,19 +55,12 @@ export function managementApi(settings: Settings): ManagementApi | undefined {
       return found;
     },
     async missingBindings(topology) {
-      const { topic, lanes, groups } = topology;
-      const shards = shardsExchange(topic);
-      const viaShards = !lanes && groups.some((group) => group.ordered);
-      const wanted = groups.flatMap((group) => {
-        const source = group.ordered && !lanes ? shards : topic;
-        return placesOf(topology, group).flatMap(({ queue, patterns }) =>
-          (lanes || group.ordered ? patterns : ['']).map((key) => ({ source, key, destination: queue })),
-        );
-      });
-      if (viaShards) wanted.unshift({ source: topic, key: '', destination: shards });
+      const shards = toShards(topology);
+      const groups = topology.groups.flatMap((group) => bindingsOf(topology, group));
+      const wanted = shards === undefined ? groups : [shards, ...groups];
       const bound = new Set<string>();
-      for (const source of viaShards ? [topic, shards] : [topic]) {
-        const bindings = (await read('exchanges', source, '/bindings/source')) as readonly Binding[] | undefined;
+      for (const source of new Set(wanted.map((each) => each.source))) {
+        const bindings = (await read('exchanges', source, '/bindings/source')) as readonly Bound[] | undefined;
         for (const { destination, routing_key: key } of bindings ?? []) bound.add(nameOf({ source, key, destination }));
       }
       return [...new Set(wanted.filter((each) => !bound.has(nameOf(each))).map(describe))];
@@ -79,15 +72,10 @@ interface QueuePage {
   readonly page_count: number;
   readonly items: readonly { readonly name: string; readonly effective_policy_definition?: Policy }[];
 }
-interface Binding {
+interface Bound {
   readonly destination: string;
   readonly routing_key: string;
 }
-interface Wanted {
-  readonly source: string;
-  readonly key: string;
-  readonly destination: string;
-}
 
-const nameOf = ({ source, key, destination }: Wanted): string => JSON.stringify([source, key, destination]);
-const describe = ({ source, destination }: Wanted): string => `binding of "${destination}" to exchange "${source}"`;
+const nameOf = ({ source, key, destination }: Binding): string => JSON.stringify([source, key, destination]);
+const describe = ({ source, destination }: Binding): string => `binding of "${destination}" to exchange "${source}"`;

@@ -46,6 +46,28 @@ export function placesOf(topology: Topology, group: GroupTopology): readonly Pla
   );
 }
 
+/** A way of messages from an exchange to a queue, or to the shards' exchange. */
+export interface Binding {
+  readonly source: string;
+  readonly key: string;
+  readonly destination: string;
+}
+
+/** By which the topic's messages get to this group; all of them, or by the pattern of a place. */
+export function bindingsOf(topology: Topology, group: GroupTopology): readonly Binding[] {
+  const { topic, lanes } = topology;
+  const source = group.ordered && !lanes ? shardsExchange(topic) : topic;
+  return placesOf(topology, group).flatMap(({ queue, patterns }) =>
+    (lanes || group.ordered ? patterns : ['']).map((key) => ({ source, key, destination: queue })),
+  );
+}
+
+/** Between a fanout and ordered groups stands an exchange that tells shards apart. */
+export function toShards({ topic, lanes, groups }: Topology): Binding | undefined {
+  if (lanes || !groups.some((group) => group.ordered)) return undefined;
+  return { source: topic, key: '', destination: shardsExchange(topic) };
+}
+
 export const shardsExchange = (topic: string): string => `${topic}::shards`;
 export const partitionsMarker = (topic: string): string => `${topic}::partitions`;
 export const deadQueue = (topic: string, group: string): string => `${topic}:${group}:dead`;
@@ -63,7 +85,6 @@ export function groupOf(topology: Topology, name: string): GroupTopology {
   return topology.groups.find((group) => group.name === name) ?? { name, ordered: false };
 }
 
-/** Every group of both: declaring only adds (S4). */
 /** AMQP names have at most 255 bytes, and the longest that we make is the lock or a rung of a group. */
 const MOST_NAME_BYTES = 255;
 const LONGEST_SUFFIX = ':retry:2764800000'.length;
@@ -73,6 +94,7 @@ export function tooLongGroup({ topic, groups }: Topology): string | undefined {
   return groups.find(({ name }) => topic.length + 1 + name.length + LONGEST_SUFFIX > MOST_NAME_BYTES)?.name;
 }
 
+/** Every group of both: declaring only adds (S4). */
 export function merge(known: Topology | undefined, topology: Topology): Topology {
   if (known === undefined) return topology;
   const groups = new Map([...known.groups, ...topology.groups].map((group) => [group.name, group]));
