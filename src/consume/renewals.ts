@@ -32,10 +32,13 @@ export function createRenewals(store: DedupeStore, group: string, emitter: Emitt
   }
 
   function look(): void {
+    if (renewing !== undefined) return;
     const now = performance.now();
-    const due = [...kept.values()].filter(({ renewedAt }) => now - renewedAt >= claimMs! / 3);
-    if (renewing !== undefined || due.length === 0) return;
-    renewing = renew(due, now).finally(() => {
+    const olderThan = (ms: number): readonly Kept[] =>
+      [...kept.values()].filter(({ renewedAt }) => now - renewedAt >= ms);
+    if (olderThan(claimMs! / 3).length === 0) return;
+    // What would be due at the next look comes along: from then on they are all due together.
+    renewing = renew(olderThan(claimMs! / 6), now).finally(() => {
       renewing = undefined;
     });
   }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memory, memoryBroker, virtualClock } from '../../../adapters/memory/index.ts';
 import { type Client, type ConsumerBreakerOptions, connect, DeadLetter, defineTopic } from '../../../src/index.ts';
+import { turns } from '../turns.ts';
 
 const topic = defineTopic<number>('numbers', { groups: ['g'] });
 const ordered = defineTopic<number>('keyed', {
@@ -12,10 +13,6 @@ const numbers = (count: number): number[] => [...Array(count).keys()];
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] }));
 afterEach(() => void vi.useRealTimers());
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** A client on a broker whose clock goes with the fake timers. */
 async function world() {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { type ConsumeOptions, connect, defineTopic, exponential, partitionOf } from '../../../src/index.ts';
 import { fakeAdapter } from '../fake-adapter.ts';
+import { turns } from '../turns.ts';
 
 interface Keyed {
   readonly key: string;
@@ -10,10 +11,6 @@ interface Keyed {
 const topic = defineTopic<Keyed>('keyed', { key: ({ key }) => key, partitions: 2, groups: { g: { order: 'key' } } });
 const keyIn = (shard: number, but = ''): string =>
   ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find((key) => key !== but && partitionOf(key, 2) === shard)!;
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
 
 describe('S22: held keys', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] }));

@@ -1,9 +1,26 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { type Client, connect, type DedupeStore, defineTopic, memoryDedupe } from '../../../src/index.ts';
+import { turns } from '../turns.ts';
 
 const topic = defineTopic<string>('jobs', { groups: { g: {} } });
 const options = { group: 'g', retry: { immediate: { retries: 5, firstMs: 1 }, delays: [] } };
+/** Looked at every 100 ms, renewed after 200. */
+const CLAIM_MS = 600;
+
+beforeEach(
+  () =>
+    void vi.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'],
+    }),
+);
+afterEach(() => void vi.useRealTimers());
+
+async function pass(ms: number): Promise<void> {
+  await turns();
+  await vi.advanceTimersByTimeAsync(ms);
+  await turns();
+}
 
 /** Renews nothing until somebody else has taken every claim over, which `taken` names with its new token. */
 function overtaken(inner: DedupeStore): DedupeStore & { readonly taken: Map<string, string> } {
@@ -31,7 +48,9 @@ async function publishing(run: (client: Client) => Promise<void>): Promise<void>
   try {
     await run(client);
   } finally {
-    await client.close({ drainMs: 0 });
+    const closed = client.close({ drainMs: 0 });
+    await pass(60_000);
+    await closed;
   }
 }
 
@@ -39,9 +58,9 @@ describe.each(['returns', 'throws', 'dead-letters'] as const)(
   'a handler whose claim was taken over, and that %s',
   (how) => {
     it.each(['singly', 'in batches'] as const)('is told, and settles nothing of the other’s (%s)', async (way) => {
-      const inner = memoryDedupe({ claimMs: 400 });
+      const inner = memoryDedupe({ claimMs: CLAIM_MS });
       const store = overtaken(inner);
-      const told = Promise.withResolvers<unknown>();
+      const told: unknown[] = [];
       const calls: number[] = [];
       const events: string[] = [];
       await publishing(async (client) => {
@@ -50,7 +69,7 @@ describe.each(['returns', 'throws', 'dead-letters'] as const)(
         const work = async (attempt: number, signal: AbortSignal): Promise<void> => {
           calls.push(attempt);
           await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
-          told.resolve(signal.reason);
+          told.push(signal.reason);
           if (how !== 'returns') throw new Error('gives up');
         };
         const more = how === 'dead-letters' ? { classify: () => 'dead-letter' as const } : {};
@@ -64,17 +83,16 @@ describe.each(['returns', 'throws', 'dead-letters'] as const)(
             { ...options, ...more, dedupe: store, batch: { size: 5 } },
             ([message], { signal }) => work(message!.attempt, signal),
           );
-        expect(await told.promise).toMatchObject({ code: 'handler-aborted' });
-        await expect.poll(() => events).toContain('renew dedupe claims of group "g"');
+        await pass(CLAIM_MS + 5);
+        expect(told).toMatchObject([{ code: 'handler-aborted' }]);
+        expect(events).toEqual(['renew dedupe claims of group "g"']);
         const [[key, token]] = [...store.taken] as [[string, string]];
         // Neither committed nor released under the old token: it is the other's until it says so.
-        await new Promise((resolve) => setTimeout(resolve, 50));
         expect(await inner.claim(key)).toEqual({ state: 'busy' });
         await inner.commit(key, token);
-        if (how !== 'returns') await expect.poll(() => events, { timeout: 5_000 }).toContain('duplicate');
-        await expect
-          .poll(() => client.backlog(topic, 'g'))
-          .toMatchObject({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
+        await pass(1_000);
+        expect(events.slice(1)).toEqual(how === 'returns' ? [] : ['duplicate']);
+        expect(await client.backlog(topic, 'g')).toMatchObject({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
         expect(calls).toEqual([1]);
       });
     });
@@ -82,8 +100,8 @@ describe.each(['returns', 'throws', 'dead-letters'] as const)(
 );
 
 describe('renewals', () => {
-  it('short handlers cost none, long ones share one call, and it ends with them', async () => {
-    const inner = memoryDedupe({ claimMs: 900 });
+  it('short handlers cost none; long ones share one call, however they began, and it ends with them', async () => {
+    const inner = memoryDedupe({ claimMs: CLAIM_MS });
     const renewed: number[] = [];
     const store: DedupeStore = {
       ...inner,
@@ -98,40 +116,50 @@ describe('renewals', () => {
         payload === 'long' ? gate.promise : undefined,
       );
       await client.publishAll(topic, new Array<string>(200).fill('short'));
+      await pass(1_000);
       expect(renewed).toEqual([]);
-      await client.publishAll(topic, ['long', 'long', 'long']);
-      await expect.poll(() => renewed.length, { timeout: 20_000 }).toBeGreaterThan(2);
-      expect(Math.max(...renewed)).toBe(3);
+      // At 0, 40, 80 and 120 ms: the last has hardly begun when the first is due, and comes along the next time.
+      for (let n = 0; n < 4; n += 1) {
+        await client.publish(topic, 'long');
+        await pass(40);
+      }
+      await pass(440);
+      expect(renewed).toEqual([3, 4, 4]);
       gate.resolve();
-      await expect.poll(() => client.backlog(topic, 'g')).toMatchObject({ ready: 0, inFlight: 0 });
-      const before = renewed.length;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      expect(renewed.length).toBe(before);
+      await turns();
+      expect(await client.backlog(topic, 'g')).toMatchObject({ ready: 0, inFlight: 0 });
+      await pass(10_000);
+      expect(renewed).toEqual([3, 4, 4]);
     });
   });
 
   it('a store that fails to renew is tried again, and the handler goes on', async () => {
-    const inner = memoryDedupe({ claimMs: 300 });
-    let failures = 0;
+    const inner = memoryDedupe({ claimMs: CLAIM_MS });
+    const tried: number[] = [];
     const store: DedupeStore = {
       ...inner,
       async renew(held) {
-        if (failures++ < 2) throw new Error('away');
+        tried.push(performance.now() - begun);
+        if (tried.length <= 2) throw new Error('away');
         return inner.renew!(held);
       },
     };
+    let begun = 0;
     await publishing(async (client) => {
       const errors: unknown[] = [];
       client.on('error', (event) => errors.push(event));
-      let aborted = false;
+      let aborted: boolean | undefined;
       const gate = Promise.withResolvers<void>();
       await client.consume(topic, { ...options, dedupe: store }, async (_, { signal }) => {
+        begun = performance.now();
         await gate.promise;
         aborted = signal.aborted;
       });
-      await expect.poll(() => failures, { timeout: 5_000 }).toBeGreaterThan(3);
+      await pass(650);
+      expect(tried).toEqual([200, 300, 400, 600]);
       gate.resolve();
-      await expect.poll(() => client.backlog(topic, 'g')).toMatchObject({ ready: 0, inFlight: 0, dead: 0 });
+      await turns();
+      expect(await client.backlog(topic, 'g')).toMatchObject({ ready: 0, inFlight: 0, dead: 0 });
       expect(errors).toHaveLength(2);
       expect(aborted).toBe(false);
     });
