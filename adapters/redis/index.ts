@@ -41,7 +41,7 @@ export function redis(options: RedisOptions): BrokerAdapter {
 
   async function connect(hooks: AdapterHooks): Promise<void> {
     const Client = await loadClient();
-    const name = `${hooks.clientName || 'holdfast'}`.replace(/[^\x21-\x7e]/g, '_');
+    const name = (hooks.clientName || 'holdfast').replace(/[^\x21-\x7e]/g, '_');
     const control = await openLink(Client, settings, name, {
       async onUp(client) {
         const facts = await inspectServer(client);
@@ -122,22 +122,20 @@ export function redis(options: RedisOptions): BrokerAdapter {
     },
     async subscribe(subscription, receive) {
       const { Client, control, hooks, name, sources } = opened();
-      const connectionName = `${name}:${subscription.group}`.replace(/[^\x21-\x7e]/g, '_');
-      const needs = {
-        Client,
-        settings,
-        control,
-        connectionName,
-        instance: hooks.instance,
-        crashPoint: hooks.crashPoint,
-      };
-      const source = await subscribe(needs, subscription, receive);
-      sources.add(source);
+      const { instance, crashPoint } = hooks;
+      const connectionName = `${name}:${subscription.group}`;
+      const needs = { Client, settings, control, connectionName, instance, crashPoint };
+      const opening = subscribe(needs, subscription, receive);
+      sources.add(opening);
+      const source = await opening.catch((error: unknown) => {
+        sources.delete(opening);
+        throw error;
+      });
       return {
         ...source,
         async stop() {
           await source.stop();
-          sources.delete(source);
+          sources.delete(opening);
         },
       };
     },
@@ -155,7 +153,7 @@ export function redis(options: RedisOptions): BrokerAdapter {
     async close() {
       const closing = open;
       if (closing === undefined) return;
-      await Promise.all([...closing.sources].map((source) => source.stop()));
+      await Promise.allSettled([...closing.sources].map(async (opening) => (await opening).stop()));
       for (const link of closing.links) link.close();
       open = undefined;
     },
@@ -168,7 +166,8 @@ interface Open {
   readonly name: string;
   readonly control: Link;
   readonly links: Set<Link>;
-  readonly sources: Set<Source>;
+  /** From the moment they are asked for, so that none outlives `close`. */
+  readonly sources: Set<Promise<Source>>;
   /** Opened by the first publish: one that only consumes needs none. */
   publisher(): Promise<Link>;
 }

@@ -458,6 +458,23 @@ export function portPromises(name: string, open: () => Promise<World>): void {
       expect(backlog.oldestAgeMs).toBeGreaterThanOrEqual(19);
     });
 
+    it('ends a subscription that was under way when it was closed, and nothing of the group stays with it', async () => {
+      const topology = topologyOf();
+      const other = await world.client();
+      await other.declare(topology);
+      const texts = Array.from({ length: 30 }, (_, n) => String(n));
+      await publish(
+        other,
+        texts.map((text) => outgoing(topology, text)),
+      );
+      const subscribing = consume(adapter, topology).catch(() => undefined);
+      await adapter.close();
+      await subscribing;
+      const inbox = await consume(other, topology, { prefetch: 100 });
+      await inbox.count(texts.length);
+      expect(inbox.texts().toSorted()).toEqual(texts.toSorted());
+    });
+
     it('refuses to publish, without a throw, when the caller has given up or the adapter is closed', async () => {
       const topology = topologyOf();
       await adapter.declare(topology);
