@@ -1,4 +1,5 @@
 import type { AdapterHooks, GroupTopology, Topology } from '../../src/port.ts';
+import { again } from './again.ts';
 import type { Committed, KafkaClient, Place } from './client.ts';
 import { adapterError, messageOf } from './errors.ts';
 import { groupId, laneTopics } from './names.ts';
@@ -22,8 +23,7 @@ export async function settleStart(
   const metadata = withKind(kindOf(group), CLEAN);
   try {
     await patiently(client, async () => {
-      const committed = await client.committed(id, new Map(topics.map((topic) => [topic, topology.partitions])));
-      checkKind(id, group, committed.values());
+      const committed = await commitsOf(client, topology, group);
       const starts: (Place & { offset: number; metadata: string })[] = [];
       for (const topic of topics) {
         const known: readonly Committed[] = committed.get(topic) ?? [];
@@ -46,18 +46,23 @@ export async function settleStart(
 
 /** Whether the group is what its commits say, where they can be read. */
 export async function verifyKind(client: KafkaClient, topology: Topology, group: GroupTopology): Promise<void> {
-  const topics = laneTopics(topology.topic, topology.lanes);
-  const id = groupId(topology.topic, group.name);
   try {
-    const committed = await client.committed(id, new Map(topics.map((topic) => [topic, topology.partitions])));
-    checkKind(id, group, committed.values());
+    await commitsOf(client, topology, group);
   } catch (error) {
     if (isConflict(error)) throw error;
   }
 }
 
-function checkKind(id: string, group: GroupTopology, committed: Iterable<readonly Committed[]>): void {
-  for (const { metadata } of [...committed].flat()) {
+/** By topic, then partition. Throws where they say that the group is of the other kind. */
+async function commitsOf(
+  client: KafkaClient,
+  topology: Topology,
+  group: GroupTopology,
+): Promise<ReadonlyMap<string, readonly Committed[]>> {
+  const id = groupId(topology.topic, group.name);
+  const topics = laneTopics(topology.topic, topology.lanes);
+  const committed = await client.committed(id, new Map(topics.map((topic) => [topic, topology.partitions])));
+  for (const { metadata } of [...committed.values()].flat()) {
     const kind = kindIn(metadata);
     if (kind === undefined || kind === kindOf(group)) continue;
     const [is, declared] = group.ordered ? ['unordered', 'ordered'] : ['ordered', 'unordered'];
@@ -68,20 +73,14 @@ function checkKind(id: string, group: GroupTopology, committed: Iterable<readonl
         `--group ${id}): it then begins anew`,
     );
   }
+  return committed;
 }
 
 const isConflict = (error: unknown): boolean =>
   (error as { adapterCode?: unknown } | null)?.adapterCode === 'topology-conflict';
 
 /** A coordinator that moves or loads its state says so and is asked again. */
-export async function patiently<T>(client: KafkaClient, work: () => Promise<T>): Promise<T> {
-  for (const until = Date.now() + PATIENCE_MS; ; ) {
-    try {
-      return await work();
-    } catch (error) {
-      const hopeless = /not aware of this member|generation id/i.test(messageOf(error));
-      if (hopeless || Date.now() > until || !client.isTransient(error)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
+export function patiently<T>(client: KafkaClient, work: () => Promise<T>): Promise<T> {
+  const hopeless = (error: unknown): boolean => /not aware of this member|generation id/i.test(messageOf(error));
+  return again(work, (error) => (!hopeless(error) && client.isTransient(error) ? PATIENCE_MS : 0));
 }

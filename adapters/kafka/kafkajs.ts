@@ -1,4 +1,5 @@
 import type { Kafka as KafkaJs } from 'kafkajs';
+import { again } from './again.ts';
 import type { Committed, KafkaClient } from './client.ts';
 import { adapterError, messageOf } from './errors.ts';
 import { rawClusterOf } from './kafkajs/cluster.ts';
@@ -19,7 +20,6 @@ const TOPIC_RESOURCE = 2;
 const CLOSE_MS = 1_000;
 /** How long leaders of a topic that is new, or whose broker was away, are waited for at least. */
 const ELECTION_MS = 10_000;
-const AGAIN_MS = 50;
 /** kafkajs's own. Short: what must be tried for longer is tried by us, who know the deadline. */
 export const RETRY = { retries: 3, initialRetryTime: 50, maxRetryTime: 1_000 } as const;
 
@@ -86,9 +86,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
           partitions: Array.from({ length: partitions }, (_, partition) => ({ partition })),
         })),
       };
-      const { responses } = await soon(ELECTION_MS, async () =>
-        (await coordinatorOf(cluster, group)).offsetFetch(request),
-      );
+      const { responses } = await soon(async () => (await coordinatorOf(cluster, group)).offsetFetch(request));
       const result = new Map<string, Committed[]>();
       for (const { topic, partitions } of responses) {
         const list: Committed[] = [];
@@ -105,7 +103,7 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
         partitions: list.map(({ partition, offset, metadata }) => ({ partition, offset: String(offset), metadata })),
       }));
       const request = { groupId: group, groupGenerationId: -1, memberId: '', topics };
-      await soon(ELECTION_MS, async () => (await coordinatorOf(cluster, group)).offsetCommit(request));
+      await soon(async () => (await coordinatorOf(cluster, group)).offsetCommit(request));
     },
     async offsets(topic, partitions, at) {
       const timestamp = at === 'earliest' ? -2 : at === 'latest' ? -1 : at;
@@ -171,15 +169,8 @@ const SOON_OVER: readonly (string | undefined)[] = [
 ];
 
 /** Asks again while the coordinator is not ready. */
-async function soon<T>(withinMs: number, ask: () => Promise<T>): Promise<T> {
-  for (const until = Date.now() + withinMs; ; ) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!SOON_OVER.includes(protocolType(error)) || Date.now() > until) throw error;
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-    }
-  }
+function soon<T>(ask: () => Promise<T>): Promise<T> {
+  return again(ask, (error) => (SOON_OVER.includes(protocolType(error)) ? ELECTION_MS : 0));
 }
 
 async function load(): Promise<typeof import('kafkajs')> {

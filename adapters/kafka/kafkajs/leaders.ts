@@ -1,8 +1,8 @@
+import { again } from '../again.ts';
 import type { RawBroker, RawCluster, RawPartition } from './cluster.ts';
 import { isTransient, protocolType } from './errors.ts';
 
 const KNOWN_FOR_MS = 60_000;
-const AGAIN_MS = 50;
 const NEW_MS = 3_000;
 
 /** By partition, the node that leads it. */
@@ -37,15 +37,11 @@ export function leadership(cluster: RawCluster, patienceMs: number): Leadership 
 
   /** Undefined where there is no such topic. While leaders are elected kafkajs has an error for an answer: asked again. */
   async function unlessMissing<T>(describing: () => Promise<T>): Promise<T | undefined> {
-    for (const until = Date.now() + patienceMs; ; ) {
-      try {
-        return await describing();
-      } catch (error) {
-        const type = protocolType(error);
-        if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
-        if (type !== 'LEADER_NOT_AVAILABLE' || Date.now() > until) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-      }
+    try {
+      return await again(describing, (error) => (protocolType(error) === 'LEADER_NOT_AVAILABLE' ? patienceMs : 0));
+    } catch (error) {
+      if (protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION') return undefined;
+      throw error;
     }
   }
 
@@ -61,20 +57,17 @@ export function leadership(cluster: RawCluster, patienceMs: number): Leadership 
       const partitions = await unlessMissing(() => ask(topic));
       return partitions && Math.min(...partitions.map(({ replicas }) => replicas.length));
     },
-    async asking(topic, ask) {
+    asking<T>(topic: string, question: (leaders: Leaders) => Promise<T>) {
       let anew = false;
-      const since = Date.now();
-      for (; ; anew = true) {
-        try {
-          return await ask(await of(topic, anew));
-        } catch (error) {
-          // A new topic, too, is known here a moment before it is known there.
-          const unknown = protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION';
-          const patience = unknown ? NEW_MS : isTransient(error) ? patienceMs : 0;
-          if (Date.now() - since >= patience) throw error;
-          await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-        }
-      }
+      const once = async (): Promise<T> => {
+        const leaders = of(topic, anew);
+        anew = true;
+        return await question(await leaders);
+      };
+      // A new topic, too, is known here a moment before it is known there.
+      return again(once, (error) =>
+        protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION' ? NEW_MS : isTransient(error) ? patienceMs : 0,
+      );
     },
   };
 }
