@@ -1,9 +1,8 @@
 /** Which topologies this client has declared: each once, and again only when a group is added. */
 
-import { onAbort } from './aborts.ts';
-import { fromAdapter, HoldfastError, textOf } from './errors.ts';
+import { type Attempt, attempt, type Limit } from './declare-attempt.ts';
+import { HoldfastError } from './errors.ts';
 import type { Emitter } from './events.ts';
-import { withRetries } from './policy/retry.ts';
 import type { BrokerAdapter, GroupTopology, OutboxShape, Topology } from './port.ts';
 import { checkGroupName, groupsOf, shapeOf, topologyOf } from './shape.ts';
 import type { Topic } from './topic.ts';
@@ -25,27 +24,6 @@ export interface Topologies {
   /** Whoever waits for a declaration is told that the client is closed; nothing is tried again. */
   close(): void;
 }
-
-/** How long one caller waits. */
-export interface Limit {
-  readonly timeoutMs: number;
-  readonly signal?: AbortSignal | undefined;
-  /** When to stop waiting for a broker that seems to be away: an attempt has failed, or `isAway` says so. */
-  readonly patience?: { readonly ms: number; isAway(): boolean } | undefined;
-  /** Then it fails as a publish does, with outcome `not-sent`. @default false */
-  readonly publishing?: boolean;
-}
-
-/** A declaration under way, shared by all who need it and given up when nobody waits any more. */
-interface Attempt {
-  readonly done: Promise<Topology>;
-  abandon(): void;
-  stop(reason: unknown): void;
-  waiters: number;
-  lastError: unknown;
-}
-
-const BACKOFF = { retries: Number.POSITIVE_INFINITY, firstMs: 50, factor: 2, maxMs: 1_000, jitter: true };
 
 export function createTopologies(
   adapter: BrokerAdapter,
@@ -73,90 +51,29 @@ export function createTopologies(
     if (declared.get(all.topic) === all) return all;
     if (closed) throw closedError();
     const name = JSON.stringify(all);
-    let attempt = declaring.get(name);
-    if (attempt === undefined) {
-      attempt = begin(all, name);
-      declaring.set(name, attempt);
-    }
-    return waitFor(attempt, all.topic, limit);
-  }
-
-  async function declareAll(topology: Topology): Promise<void> {
-    await adapter.declare(topology);
-    await crashPoint?.('declare:declared');
+    return (declaring.get(name) ?? begin(all, name)).wait(limit);
   }
 
   function begin(topology: Topology, name: string): Attempt {
-    const stop = new AbortController();
-    const given = new Promise<never>((_, reject) => onAbort(stop.signal, () => reject(stop.signal.reason)));
-    const again = (error: unknown): boolean => {
-      attempt.lastError = error;
-      return adapter.isTransient(error);
-    };
-    const tried = withRetries(() => declareAll(topology), BACKOFF, again, stop.signal);
-    const done = Promise.race([tried, given])
-      .then(() => {
-        const result = merged(topology);
-        declared.set(topology.topic, result);
-        return result;
-      })
-      .finally(forget);
-    function forget(): void {
-      if (declaring.get(name) === attempt) declaring.delete(name);
-    }
-    const attempt: Attempt = {
-      done,
-      stop: (reason) => stop.abort(reason),
-      abandon() {
-        // At once: whoever comes now begins anew.
-        forget();
-        stop.abort();
+    const { topic } = topology;
+    const begun = attempt({
+      topic,
+      async declare() {
+        await adapter.declare(topology);
+        await crashPoint?.('declare:declared');
       },
-      waiters: 0,
-      lastError: undefined,
-    };
-    return attempt;
-  }
-
-  /** Each for its own time: a caller in a hurry does not cut short one that has time, nor the other way round. */
-  function waitFor(
-    attempt: Attempt,
-    topic: string,
-    { timeoutMs, signal, patience, publishing = false }: Limit,
-  ): Promise<Topology> {
-    return new Promise((resolve, reject) => {
-      let waits = true;
-      const end = (): boolean => {
-        if (!waits) return false;
-        waits = false;
-        clearTimeout(timer);
-        clearInterval(impatience);
-        forget?.();
-        attempt.waiters -= 1;
-        if (attempt.waiters === 0) attempt.abandon();
-        return true;
-      };
-      attempt.waiters += 1;
-      const giveUp = (afterMs: number): void => {
-        if (end()) reject(lateError(topic, afterMs, attempt.lastError, publishing));
-      };
-      const timer = setTimeout(() => giveUp(timeoutMs), timeoutMs);
-      const impatience =
-        patience === undefined
-          ? undefined
-          : setInterval(() => {
-              if (attempt.lastError !== undefined || patience.isAway()) giveUp(patience.ms);
-            }, patience.ms);
-      const forget =
-        signal === undefined || signal.aborted
-          ? undefined
-          : onAbort(signal, () => end() && reject(abortError(topic, signal)));
-      if (signal?.aborted && end()) reject(abortError(topic, signal));
-      attempt.done.then(
-        (topology) => end() && resolve(topology),
-        (error: unknown) => end() && reject(failure(error, topic, publishing)),
-      );
+      isTransient: (error) => adapter.isTransient(error),
+      declared() {
+        const result = merged(topology);
+        declared.set(topic, result);
+        return result;
+      },
+      ended() {
+        if (declaring.get(name) === begun) declaring.delete(name);
+      },
     });
+    declaring.set(name, begun);
+    return begun;
   }
 
   async function declareTopic(topic: Topic, limit: Limit): Promise<Topology> {
@@ -218,35 +135,12 @@ export function createTopologies(
     },
     close() {
       closed = true;
-      for (const attempt of declaring.values()) attempt.stop(closedError());
+      for (const begun of declaring.values()) begun.stop(closedError());
     },
   };
 }
 
 const closedError = (): HoldfastError => new HoldfastError('client-closed', 'The client is closed');
-
-function lateError(topic: string, timeoutMs: number, lastError: unknown, publishing: boolean): HoldfastError {
-  const why = lastError === undefined ? 'the broker does not answer' : `last: ${textOf(lastError)}`;
-  return new HoldfastError(
-    publishing ? 'publish-timeout' : 'broker-unreachable',
-    `Topic "${topic}" could not be declared within ${timeoutMs} ms (${why})`,
-    { cause: lastError },
-  );
-}
-
-const abortError = (topic: string, signal: AbortSignal): HoldfastError =>
-  new HoldfastError('publish-aborted', `Waiting for topic "${topic}" to be declared was aborted: nothing was sent`, {
-    cause: signal.reason,
-  });
-
-function failure(error: unknown, topic: string, publishing: boolean): HoldfastError {
-  const found = fromAdapter(error, `declare topic "${topic}"`);
-  return new HoldfastError(found.code, found.message, {
-    cause: error,
-    details: found.details,
-    ...(publishing ? { outcome: 'not-sent' as const } : {}),
-  });
-}
 
 /** What a topic needs and the adapter cannot give, not even by emulation, is refused here: never silently weakened. */
 function assertSupported(topology: Topology, { name, capabilities }: BrokerAdapter): void {
@@ -269,9 +163,16 @@ function assertSupported(topology: Topology, { name, capabilities }: BrokerAdapt
 }
 
 function assertSame(before: Topology, after: Topology): void {
+  const turned = after.groups.find(({ name, ordered }) =>
+    before.groups.some((group) => group.name === name && group.ordered !== ordered),
+  );
   const differs =
-    before.partitions !== after.partitions ? 'partitions' : before.lanes !== after.lanes ? 'priority' : undefined;
-  if (differs !== undefined) {
+    before.partitions !== after.partitions
+      ? 'partitions'
+      : before.lanes !== after.lanes
+        ? 'priority'
+        : turned !== undefined && `order of group "${turned.name}"`;
+  if (differs !== false) {
     throw new HoldfastError(
       'topology-conflict',
       `Topic "${before.topic}" is defined twice in this process with different ${differs}`,

@@ -1,6 +1,7 @@
 /** What comes before the publisher: a payload is checked and encoded, its topic declared, and the message routed. */
 
-import type { Limit, Topologies } from '../declare.ts';
+import type { Topologies } from '../declare.ts';
+import type { Limit } from '../declare-attempt.ts';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { checkOptions, positiveMs, signal } from '../options.ts';
 import type { BrokerAdapter, OutboxAddOptions, Topology } from '../port.ts';

@@ -7,7 +7,7 @@
  * follows them into the store only where that takes too long.
  */
 
-import type { Limit } from '../declare.ts';
+import type { Limit } from '../declare-attempt.ts';
 import type { Emitter } from '../events.ts';
 import type { SpillSettings } from '../outbox/spill-options.ts';
 import { createSpillWriter, type SpillWriter } from '../outbox/spill-writer.ts';

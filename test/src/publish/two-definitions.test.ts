@@ -40,3 +40,18 @@ it('S9: a second definition with an ordered group keeps keys apart in flight fro
   calls[3]!.confirm();
   await Promise.all(both);
 });
+
+it('two definitions that differ in the order of a group are refused, whether they publish or consume', async () => {
+  const plain = defineTopic<string>('two.orders', { key: () => 'k', groups: ['board'] });
+  const ordered = defineTopic<string>('two.orders', { key: () => 'k', groups: { board: { order: 'key' } } });
+  const conflict = { code: 'topology-conflict', message: expect.stringMatching(/two\.orders.*board/) };
+  for (const [first, second] of [
+    [plain, ordered],
+    [ordered, plain],
+  ] as const) {
+    await using client = await connect({ adapter: fakeAdapter() });
+    await client.publish(first, 'x');
+    await expect(client.publish(second, 'x')).rejects.toMatchObject(conflict);
+    await expect(client.consume(second, { group: 'board' }, () => undefined)).rejects.toMatchObject(conflict);
+  }
+});
