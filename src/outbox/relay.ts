@@ -29,7 +29,7 @@ export interface RelayOptions<Tx> {
 export interface Relay {
   /** Begins to work; resolves when the first leases are held. */
   start(): Promise<void>;
-  /** Finishes the batch under way, releases the leases. Idempotent. */
+  /** Finishes what is on its way, releases the leases. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -98,7 +98,7 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
     leases = await store.lease(owner, leaseMs);
     if (inside.crashPoint !== undefined) await inside.crashPoint('relay:leased');
     leasedUntil = askedAt + leaseMs;
-    for (const held of leases) everHeld.set(held.shard, held);
+    for (const each of leases) everHeld.set(each.shard, each);
     if (leases.length > before) wake();
   }
 
@@ -127,7 +127,7 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
     const flight = createFlight({
       chainOf,
       publish: async (row) =>
-        holds(row.shard) ? publishRow(row, inside, timeoutMs, storeNow(), ways.signal) : undefined,
+        begins(row.shard) ? publishRow(row, inside, timeoutMs, storeNow(), ways.signal) : undefined,
       async settle(settlements) {
         await inside.crashPoint?.('relay:confirmed');
         const rowIds = await withRetries(
@@ -143,8 +143,7 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
       failed: (error) => inside.emitter.emit('error', { during: 'settle outbox rows', error }),
     });
     while (!stopping) {
-      // Past its end a lease may be somebody else's: what we would publish, they publish too.
-      const mine = performance.now() < leasedUntil ? leases.filter(({ shard }) => shard % 2 === half) : [];
+      const mine = held().filter(({ shard }) => shard % 2 === half);
       const full = flight.size >= batchSize * MOST_BATCHES;
       try {
         const most = ways.most === undefined ? batchSize : ways.most(batchSize, flight.size);
@@ -167,7 +166,10 @@ export function relayBy(options: RelaySetup, ways: RelayWays): Relay {
   }
 
   const storeNow = (): number => (storeAheadMs === undefined ? Date.now() : performance.now() + storeAheadMs);
-  const holds = (shard: number): boolean => leases.some((held) => held.shard === shard);
+  /** Past its end a lease may be somebody else's: what we would publish, they publish too. */
+  const held = (): readonly ShardLease[] => (performance.now() < leasedUntil ? leases : []);
+  /** Asked before each row: behind a slow one of its key, others may have waited for long. */
+  const begins = (shard: number): boolean => !stopping && held().some((lease) => lease.shard === shard);
 
   function report(settlements: readonly Settled[]): void {
     const of = (kind: Settled['kind']): number => settlements.filter((settlement) => settlement.kind === kind).length;

@@ -1,22 +1,9 @@
 import { expect, it } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { connect, createRelay } from '../../../src/index.ts';
-import type { Outbox, OutboxRelayStore, ShardLease } from '../../../src/port.ts';
+import type { ShardLease } from '../../../src/port.ts';
 import { gate } from '../fake-adapter.ts';
-
-function outboxOf(own: Partial<OutboxRelayStore>): Outbox<unknown> {
-  const relay: OutboxRelayStore = {
-    shards: 64,
-    lease: async () => [],
-    async release() {},
-    read: async () => [],
-    settle: async () => [],
-    pending: async () => ({ due: false, total: 0, oldestAgeMs: undefined }),
-    onWake: () => () => undefined,
-    ...own,
-  };
-  return { relay } as Partial<Outbox<unknown>> as Outbox<unknown>;
-}
+import { outboxOf } from './fake-outbox.ts';
 
 it('a relay that is stopped while it starts holds no leases afterwards', async () => {
   const leased = gate<readonly ShardLease[]>();

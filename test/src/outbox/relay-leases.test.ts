@@ -1,0 +1,92 @@
+import { afterEach, expect, it, vi } from 'vitest';
+import { connect, createRelay } from '../../../src/index.ts';
+import type { OutboxRow, OutboxShape, PublishOutcome } from '../../../src/port.ts';
+import { fakeAdapter, type Gate, gate } from '../fake-adapter.ts';
+import { outboxOf } from './fake-outbox.ts';
+
+const shape: OutboxShape = {
+  topic: 'orders',
+  groups: [{ name: 'g', ordered: true }],
+  partitions: undefined,
+  lanes: false,
+};
+const rowOf = (id: string): OutboxRow => ({
+  rowId: id,
+  id,
+  shard: 1,
+  shape: JSON.stringify(shape),
+  topic: shape.topic,
+  key: 'k',
+  dedupeKey: undefined,
+  lane: 'normal',
+  headers: {},
+  contentType: 'application/json',
+  body: Buffer.from('1'),
+  delayMs: 0,
+  expiresInMs: undefined,
+  source: 'shop',
+  attempts: 0,
+  addedAt: Date.now(),
+});
+
+/** A relay that has read three rows of one key, of which the first is on its way until `confirm` opens. */
+async function relaying() {
+  const sent: string[] = [];
+  const publishing = gate();
+  const confirm: Gate<readonly PublishOutcome[]> = gate();
+  const settled = gate<readonly string[]>();
+  const client = await connect({
+    adapter: fakeAdapter({
+      publish(batch) {
+        sent.push(...batch.map(({ id }) => id));
+        publishing.open();
+        return confirm.opened;
+      },
+    }),
+  });
+  let rows = ['1', '2', '3'].map(rowOf);
+  let leased = false;
+  const outbox = outboxOf({
+    async lease() {
+      if (leased) throw new Error('the database is away');
+      leased = true;
+      return [{ shard: 1, epoch: 1 }];
+    },
+    async read() {
+      const read = rows;
+      rows = [];
+      return read;
+    },
+    async settle(_, settlements) {
+      settled.open(settlements.map(({ rowId, kind }) => `${rowId} ${kind}`));
+      return settlements.map(({ rowId }) => rowId);
+    },
+  });
+  const relay = createRelay({ client, outbox });
+  await relay.start();
+  await publishing.opened;
+  return { client, relay, sent, settled, confirm: () => confirm.open([{ kind: 'confirmed' }]) };
+}
+
+afterEach(() => void vi.restoreAllMocks());
+
+it('G3: a relay whose lease has run out begins no further row of a key: they are somebody else’s', async () => {
+  const { client, relay, sent, settled, confirm } = await relaying();
+  const now = performance.now.bind(performance);
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + 60_000);
+  confirm();
+  expect(await settled.opened).toEqual(['1 sent']);
+  expect(sent).toEqual(['1']);
+  await relay.stop();
+  await client.close();
+});
+
+it('a relay that is stopped finishes what is on its way, and begins nothing else', async () => {
+  const { client, relay, sent, settled, confirm } = await relaying();
+  const stopping = relay.stop();
+  confirm();
+  await stopping;
+  expect(await settled.opened).toEqual(['1 sent']);
+  expect(sent).toEqual(['1']);
+  await client.close();
+});
