@@ -41,6 +41,8 @@ const STALLED_MS = 1_000;
 export function createSpillDrain({ client, settings, spill, emitter }: SpillDrainOptions): SpillDrain {
   const stop = new AbortController();
   let relay: Relay | undefined;
+  /** Relays that are being stopped still use the store. */
+  let ending: Promise<unknown> = Promise.resolve();
   let rows = 0;
   let drainingSince: number | undefined;
   /** When a row last failed, if none was sent since; by the monotonic clock. */
@@ -108,11 +110,12 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
   }
 
   function end(): void {
-    const ended = relay;
+    if (relay === undefined) return;
+    const ended = relay.stop().catch((error: unknown) => {
+      emitter.emit('error', { during: 'end the relay of spilled messages', error });
+    });
+    ending = Promise.all([ending, ended]);
     relay = undefined;
-    ended
-      ?.stop()
-      .catch((error: unknown) => emitter.emit('error', { during: 'end the relay of spilled messages', error }));
   }
 
   function lookLater(ms: number): void {
@@ -167,7 +170,8 @@ export function createSpillDrain({ client, settings, spill, emitter }: SpillDrai
       unsubscribe();
       clearTimeout(timer);
       await looking;
-      await relay?.stop();
+      end();
+      await ending;
     },
   };
 }

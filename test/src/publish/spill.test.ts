@@ -407,6 +407,31 @@ describe('spill', () => {
     expect(await client.close()).toMatchObject({ spilled: 0 });
   });
 
+  it('S16: after close nothing of the client uses the store, which may be closed now', async () => {
+    const watched = await watchedStore();
+    const { outbox } = watched.store;
+    const releases: string[] = [];
+    const slow = {
+      ...outbox.relay,
+      async release(owner: string) {
+        releases.push('begun');
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        await outbox.relay.release(owner);
+        releases.push('done');
+      },
+    };
+    const store = { ...watched.store, outbox: { ...outbox, relay: slow } };
+    const { client, weather } = await open({ spill: { store } }, { watched });
+    await client.publish(plain, { key: 'k', n: 0 });
+    weather.now = 'refused';
+    await client.publish(plain, { key: 'k', n: 1 });
+    weather.now = 'fine';
+    await until('it is sent', async () => (await rowsIn(watched)) === 0);
+    expect(await client.close()).toMatchObject({ spilled: 0 });
+    expect(releases).toEqual(['begun', 'done']);
+    await watched.store.close();
+  });
+
   it('S16: health says what waits, and is no less ready for it; events say when it begins and ends', async () => {
     const { client, weather } = await open();
     const spilled: unknown[] = [];
