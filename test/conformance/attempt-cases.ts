@@ -15,11 +15,11 @@ export function attemptCases(suite: Suite): void {
         const topic = scriptedTopic(script);
         const client = await world.client();
         const [id] = await publishOrders(client, topic, 1);
-        const victim = await world.victim('fails');
+        const victim = await world.victim('fails', { tellAt: 'retry:counted' });
         await victim.consume(script, quick('g', 1, [20, 20, 600_000]), { failUntil: 99 });
-        await victim.started.count(6);
-        // Held for the last round. What it has written down cannot be seen from here, so it is given a moment.
-        await new Promise((resolve) => setTimeout(resolve, 1_000));
+        // Two calls each time, counted where its marks are: from the third time on it is held for the last round.
+        await victim.passes(3);
+        assert.equal(victim.started.entries.length, 6);
         await (how === 'killed' ? victim.kill() : victim.close());
         const { started } = await world.consume(client, topic, quick('g', 1, [20, 20, 20]), () => {
           throw new Error('no');

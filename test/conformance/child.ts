@@ -46,13 +46,13 @@ export type Command =
   | { readonly do: 'close' };
 
 export type Told =
-  | { readonly tell: 'ready' | 'consuming' | 'replayed' | 'closed' }
+  | { readonly tell: 'ready' | 'consuming' | 'replayed' | 'closed' | 'passed' }
   | { readonly tell: 'started' | 'handled'; readonly handling: Handling }
   | { readonly tell: 'confirmed'; readonly id: string }
   | { readonly tell: 'error'; readonly error: string };
 
 const [url, module, by, script] = process.argv.slice(2) as [string, string, string, string];
-const { dieAt, dieAfter, clockAheadMs } = JSON.parse(script) as ProcessScript;
+const { dieAt, tellAt, dieAfter, clockAheadMs } = JSON.parse(script) as ProcessScript;
 if (clockAheadMs !== undefined) setClockAhead(clockAheadMs);
 
 const counted = { confirmed: 0, started: 0 };
@@ -75,6 +75,7 @@ async function makeAdapter(): Promise<BrokerAdapter> {
 
 function crashPoint(name: string): void {
   if (name === dieAt) process.kill(process.pid, 'SIGKILL');
+  if (name === tellAt) tell({ tell: 'passed' });
 }
 
 const client = await connect({ adapter: await makeAdapter(), source: 'conformance', crashPoint });

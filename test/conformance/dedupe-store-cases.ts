@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DedupeStore } from '../../src/port.ts';
 import { dedupeFacadeCases } from './dedupe-facade-cases.ts';
 import type { It } from './options.ts';
@@ -89,7 +88,8 @@ export function dedupeStoreSuite(options: DedupeSuiteOptions): void {
     { claimMs: 50 },
     async (u) => {
       const token = await claimed(u.store, 'm');
-      await sleep(200);
+      await claimed(u.store, 'later');
+      await takenOver(u.store, 'later');
       await u.store.commit('m', token);
       assert.equal(await stateOf(u.other, 'm'), 'done');
     },
@@ -101,8 +101,9 @@ export function dedupeStoreSuite(options: DedupeSuiteOptions): void {
   });
 
   promises('a window outlasts the claim that began it', { claimMs: 50 }, async ({ store, other }) => {
-    await store.commit('m', await claimed(store, 'm'));
-    await sleep(200);
+    await used(store, 'm');
+    await claimed(store, 'later');
+    await takenOver(store, 'later');
     assert.equal(await stateOf(other, 'm'), 'done');
   });
 
@@ -129,15 +130,18 @@ export function dedupeStoreSuite(options: DedupeSuiteOptions): void {
       if (store.renew === undefined) return;
       assert.equal(store.claimMs, 600);
       const [a, b] = [await claimed(store, 'a'), await claimed(store, 'b')];
-      const ends = performance.now() + 1_800;
-      while (performance.now() < ends) {
-        const renewed = await store.renew([
+      await claimed(other, 'not renewed');
+      let ended = 0;
+      await until('a claim beside them has run out three times', async () => {
+        const renewed = await store.renew!([
           { key: 'a', token: a },
           { key: 'b', token: b },
         ]);
         assert.deepEqual(renewed, [true, true]);
         assert.equal(await stateOf(other, 'a'), 'busy');
-      }
+        if ((await stateOf(other, 'not renewed')) === 'new') ended += 1;
+        return ended === 3;
+      });
       assert.equal(await stateOf(other, 'b'), 'busy');
       await store.commit('a', a);
       assert.equal(await stateOf(other, 'a'), 'done');

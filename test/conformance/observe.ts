@@ -8,6 +8,8 @@ export interface Observed {
   /** The most there ever were, per lane. */
   readonly most: ReadonlyMap<Priority, number>;
   readonly subscriptions: readonly Subscription[];
+  /** How often leases were renewed. */
+  readonly renewals: number;
 }
 
 /** The same adapter, watched. */
@@ -16,6 +18,7 @@ export function observed(adapter: BrokerAdapter): { readonly adapter: BrokerAdap
   const open = new Set<Delivery>();
   const most = new Map<Priority, number>();
   const subscriptions: Subscription[] = [];
+  let renewals = 0;
   const unsettled = (lane: Priority = 'normal'): number => [...open].filter((each) => each.lane === lane).length;
 
   async function subscribe(...[subscription, receive]: Parameters<BrokerAdapter['subscribe']>) {
@@ -48,7 +51,10 @@ export function observed(adapter: BrokerAdapter): { readonly adapter: BrokerAdap
         for (const { delivery } of batch) forget(delivery);
         return source.settle(batch);
       },
-      extend: (list: readonly Delivery[]) => source.extend(list),
+      async extend(list: readonly Delivery[]) {
+        await source.extend(list);
+        renewals += 1;
+      },
       pause: (lane?: Priority) => source.pause(lane),
       resume: (lane?: Priority) => source.resume(lane),
       async stop() {
@@ -72,6 +78,14 @@ export function observed(adapter: BrokerAdapter): { readonly adapter: BrokerAdap
       isTransient: (error) => adapter.isTransient(error),
       close: () => adapter.close(),
     },
-    seen: { deliveries, unsettled, most, subscriptions },
+    seen: {
+      deliveries,
+      unsettled,
+      most,
+      subscriptions,
+      get renewals() {
+        return renewals;
+      },
+    },
   };
 }

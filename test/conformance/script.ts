@@ -41,6 +41,8 @@ export interface HandlerScript {
 export interface ProcessScript {
   /** It dies at the first crash point of this name. */
   readonly dieAt?: string;
+  /** It says each time when it passes the crash point of this name. */
+  readonly tellAt?: string;
   /** It dies as soon as so many of its publishes were confirmed and so many of its handler calls have begun. */
   readonly dieAfter?: { readonly confirmed: number; readonly started: number };
   /** Its clock is ahead by so much; negative: behind. */

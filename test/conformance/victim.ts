@@ -32,6 +32,8 @@ export interface Victim {
   readonly said: readonly string[];
   /** Waits until so many of its publishes are confirmed, and not a moment longer. */
   confirms(count: number): Promise<void>;
+  /** Waits until it has passed its script's `tellAt` so many times. */
+  passes(count: number): Promise<void>;
   consume(topic: TopicScript, options: ConsumeScript, handler?: HandlerScript): Promise<void>;
   /** Publishes all at once and does not wait. */
   publish(topic: TopicScript, orders: readonly Order[], prefix: string, options?: PublishScript): void;
@@ -80,6 +82,7 @@ export async function childProcess(
   const [started, handled] = [ledger(), ledger()];
   const confirms = ledger();
   const told = new Set<Told['tell']>();
+  let passed = 0;
   const said: string[] = [];
 
   createInterface({ input: child.stdout }).on('line', (line) => {
@@ -88,6 +91,7 @@ export async function childProcess(
     if (event.tell === 'started') started.note(event.handling);
     else if (event.tell === 'handled') handled.note(event.handling);
     else if (event.tell === 'confirmed') confirms.note(confirmOf(event.id, name));
+    else if (event.tell === 'passed') passed += 1;
     else if (event.tell === 'error') said.push(event.error);
   });
   child.on('close', (code, signal) => said.push(`ended by ${signal ?? code}`));
@@ -111,6 +115,7 @@ export async function childProcess(
       return confirms.ids();
     },
     confirms: (count) => confirms.count(count),
+    passes: (count) => until(`process ${name} was ${count} times where it tells`, () => passed >= count),
     async consume(topic, options, handler = {}) {
       told.delete('consuming');
       send({ do: 'consume', topic, options, handler });
@@ -134,7 +139,7 @@ export async function childProcess(
 async function inProcess(
   { adapter: make, crash, name: suite }: BrokerSuiteOptions,
   name: string,
-  { dieAt, clockAheadMs }: ProcessScript,
+  { dieAt, tellAt, clockAheadMs }: ProcessScript,
 ): Promise<Victim> {
   if (clockAheadMs !== undefined) throw new TypeError('only a process of its own has a clock of its own');
   if (crash === undefined)
@@ -143,6 +148,7 @@ async function inProcess(
   const client = await connect({ adapter, source: 'conformance', crashPoint });
   const [started, handled] = [ledger(), ledger()];
   const confirms = ledger();
+  let passed = 0;
   let dead = false;
 
   function die(): void {
@@ -152,7 +158,9 @@ async function inProcess(
     void client.close({ drainMs: 0 });
   }
   async function crashPoint(point: string): Promise<void> {
-    if (dead || point !== dieAt) return;
+    if (dead) return;
+    if (point === tellAt) passed += 1;
+    if (point !== dieAt) return;
     die();
     await new Promise<never>(() => undefined);
   }
@@ -167,6 +175,7 @@ async function inProcess(
       return confirms.ids();
     },
     confirms: (count) => confirms.count(count),
+    passes: (count) => until(`${name} was ${count} times where it tells`, () => passed >= count),
     async consume(topic, options, handler = {}) {
       const run = scriptedHandler(handler, (what, message) => {
         // The dead tell no tales, though in this process their code runs on.
