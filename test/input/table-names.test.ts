@@ -56,7 +56,7 @@ const HARMLESS: ReadonlySet<string> = new Set(
     'names.relays names.leases names.shapes names.inbox names.schema names.prefix prefix schema quotedSchema channel table',
     // Lists of columns, parts of statements and clocks: constants of this package
     'columns MESSAGE_COLUMNS messageColumns nowMs from held ready row time ms one haltedMessages haltedKeys removeStatement',
-    'summary more.names more.aliases more.source more.arrays haltTables rest',
+    'summary more.names more.aliases more.source more.arrays haltTables rest insert unlessOthers',
     // Numbers of this package
     'VERSION shards countedRows Number.MAX_SAFE_INTEGER busyTimeoutMs',
   ].flatMap((line) => line.split(' ')),
