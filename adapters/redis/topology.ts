@@ -19,6 +19,7 @@ end
 if not partitions and not create then return { 'topology-missing', 'it does not exist' } end
 local lanes = redis.call('HGET', topic, 'lanes')
 if lanes == '1' and ARGV[3] == '0' then return { 'topology-conflict', 'lanes' } end
+if lanes == '0' and ARGV[3] == '1' and not create then return { 'topology-missing', 'it has no lanes' } end
 for i = 4, #ARGV, 2 do
   local kind = redis.call('HGET', topic, 'group:' .. ARGV[i])
   if kind and kind ~= ARGV[i + 1] then
@@ -46,10 +47,9 @@ export async function declareTopology(
   const { topic, partitions, lanes, groups } = topology;
   const kinds = groups.flatMap(({ name, ordered }) => [name, ordered ? 'ordered' : 'free']);
   const args = [mode, partitions, lanes ? 1 : 0, ...kinds];
-  const answer = (await run(client, declareScript, topicKey(prefix, topic), args)) as string[];
-  const [code, found] = answer;
-  if (code === undefined) return;
   const key = topicKey(prefix, topic);
+  const [code, found] = (await run(client, declareScript, key, args)) as string[];
+  if (code === undefined) return;
   const [detail, remedy] =
     found === 'lanes'
       ? [

@@ -23,8 +23,8 @@ export interface Registry {
 
 interface Missing {
   readonly topic: boolean;
-  /** Whether the topic gains its lanes, or it is not known that it has none. */
-  readonly lanes: boolean;
+  /** What the topic has not; `unsaid` where nobody has said whether it has any. */
+  readonly lanes: boolean | 'unsaid';
   readonly groups: Topology['groups'];
 }
 
@@ -77,7 +77,8 @@ export function createRegistry(db: DatabaseSync, writer: Writer): Registry {
       }
       return found === undefined;
     });
-    return { topic: false, lanes: topic.lanes !== (topology.lanes ? 1 : 0), groups: missing };
+    const lanes = topic.lanes === null ? 'unsaid' : topology.lanes && topic.lanes === 0;
+    return { topic: false, lanes, groups: missing };
   }
 
   function create(topology: Topology): void {
@@ -106,6 +107,7 @@ export function createRegistry(db: DatabaseSync, writer: Writer): Registry {
       if (mode === 'verify') {
         const [group] = missing.groups;
         if (missing.topic) throw missingError(`topic "${topology.topic}"`);
+        if (missing.lanes === true) throw missingError(`topic "${topology.topic}" with the lanes high, normal and low`);
         if (group !== undefined) throw missingError(`group "${group.name}" of topic "${topology.topic}"`);
         return;
       }

@@ -133,6 +133,16 @@ describe('redis: topology', () => {
     await adapter.declare(without);
   });
 
+  it('refuses lanes that the topic has not, where it may only verify', async () => {
+    const adapter = await bench.adapter();
+    const without = topologyOf();
+    await adapter.declare(without);
+    const verifier = await bench.adapter({}, [], { declare: 'verify' });
+    await verifier.declare(without);
+    const missing = { adapterCode: 'topology-missing', message: expect.stringContaining('lanes') };
+    await expect(verifier.declare({ ...without, lanes: true })).rejects.toMatchObject(missing);
+  });
+
   it('warns a client that reconnects to a topic that has changed, and serves it as before', async () => {
     const proxy = await bench.proxy();
     const events: AdapterEvent[] = [];

@@ -93,6 +93,18 @@ describe('sqlite, the file', () => {
     await adapter.declare(without);
   });
 
+  it('refuses lanes that the topic has not, where it may only verify', async () => {
+    const adapter = await client();
+    const without = topologyOf();
+    await adapter.declare(without);
+    const verifier = sqlite({ path });
+    clients.push(verifier);
+    await verifier.connect(hooksOf([], { declare: 'verify' }));
+    await verifier.declare(without);
+    const missing = { adapterCode: 'topology-missing', message: expect.stringContaining('lanes') };
+    await expect(verifier.declare({ ...without, lanes: true })).rejects.toMatchObject(missing);
+  });
+
   it('takes a file of version 1 as it is, with its topics', async () => {
     const adapter = await client();
     const topology = topologyOf();
