@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import type { AdapterHooks, Delivery, Priority, Receive, Source, Subscription, Topology } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { copies } from './copies.ts';
-import { adapterError, asError, isTransient } from './errors.ts';
+import type { Handle } from './delivery.ts';
+import { adapterError, asError, isNotFound, isTransient } from './errors.ts';
 import { waitLeftMs } from './headers.ts';
 import type { Presence } from './presence.ts';
-import { type Handle, type QueueChannel, queueChannel } from './queue-channel.ts';
+import { type QueueChannel, queueChannel } from './queue-channel.ts';
 import type { Sender } from './sender.ts';
 import { settlements } from './settle.ts';
 import { groupOf, placesOf } from './topology.ts';
@@ -135,7 +136,7 @@ async function patiently(work: () => Promise<void>): Promise<void> {
     try {
       return await work();
     } catch (error) {
-      if (Date.now() > until || !isTransient(error) || /NOT.FOUND/.test(String(error))) throw error;
+      if (Date.now() > until || !isTransient(error) || isNotFound(error)) throw error;
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
   }

@@ -1,10 +1,10 @@
 import type { AdapterHooks, Settlement, Topology } from '../../src/port.ts';
 import { missing } from './declare.ts';
 import { MAX_DELAY_MS, rungName } from './delays.ts';
+import type { Handle } from './delivery.ts';
 import { asError } from './errors.ts';
 import { toCopy, toLetter, toWaiting } from './headers.ts';
 import type { Presence } from './presence.ts';
-import type { Handle } from './queue-channel.ts';
 import type { Parcel, Sender } from './sender.ts';
 import { deadQueue, routingKey } from './topology.ts';
 

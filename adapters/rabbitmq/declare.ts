@@ -1,7 +1,7 @@
 import type { GroupTopology, Topology } from '../../src/port.ts';
 import type { Throwaway } from './channels.ts';
 import { entryPattern, exitPattern, rungArguments, rungName, stepPattern } from './delays.ts';
-import { adapterError, asError, replyCode } from './errors.ts';
+import { adapterError, asError, isNotFound, replyCode } from './errors.ts';
 import type { Finding } from './findings.ts';
 import {
   bindingsOf,
@@ -159,7 +159,7 @@ export async function readyCount(on: Throwaway, name: string): Promise<number | 
   try {
     return (await on.run((channel) => channel.checkQueue(name))).messageCount;
   } catch (error) {
-    if (replyCode(error) === 404) return undefined;
+    if (isNotFound(error)) return undefined;
     throw error;
   }
 }
@@ -169,7 +169,7 @@ export async function exchangeExists(on: Throwaway, name: string): Promise<boole
     await on.run((channel) => channel.checkExchange(name));
     return true;
   } catch (error) {
-    if (replyCode(error) === 404) return false;
+    if (isNotFound(error)) return false;
     throw error;
   }
 }

@@ -21,6 +21,9 @@ export function replyCode(error: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined;
 }
 
+/** A queue or exchange that is not there. */
+export const isNotFound = (error: unknown): boolean => replyCode(error) === 404;
+
 const TRANSIENT_CODES: ReadonlySet<unknown> = new Set([
   'broker-unreachable',
   'busy',

@@ -4,12 +4,12 @@ import { readBacklog } from './backlog.ts';
 import { type Link, openLink } from './connection.ts';
 import { subscribe } from './consume.ts';
 import { deadLetters } from './dead-letters.ts';
+import { UNCOUNTED_CRASHES } from './delivery.ts';
 import { adapterError, isTransient } from './errors.ts';
 import { managementApi } from './management.ts';
 import { type RabbitmqOptions, readOptions } from './options.ts';
 import { type Presence, presence } from './presence.ts';
 import { MAX_BODY_BYTES, publish } from './publish.ts';
-import { UNCOUNTED_CRASHES } from './queue-channel.ts';
 import { type Sender, sender } from './sender.ts';
 
 export {

@@ -3,24 +3,10 @@ import type { Delivery } from '../../src/port.ts';
 import { backoffMs, bell } from './bell.ts';
 import type { Link } from './connection.ts';
 import { missing } from './declare.ts';
-import { asError, isTransient } from './errors.ts';
+import { toDelivery } from './delivery.ts';
+import { asError, isNotFound, isTransient } from './errors.ts';
 import { acknowledge, type Generation, requeue, retire } from './generation.ts';
-import { toIncoming } from './headers.ts';
 import type { Place } from './topology.ts';
-
-/**
- * How often a message may have come back before it is a suspect. Up to 4.2 the broker counts what was given back at a
- * deployment, or lost with a connection, like a consumer's death: were each of those a suspect, every deployment would
- * send a prefetch of messages one by one. What killed its process twice is told from them by its count.
- */
-export const UNCOUNTED_CRASHES = 2;
-
-/** `Delivery.handle`. */
-export interface Handle {
-  readonly owner: QueueChannel;
-  readonly generation: Generation;
-  readonly message: ConsumeMessage;
-}
 
 /** Consumes one queue on a channel of its own, and opens the next one when that dies. */
 export interface QueueChannel {
@@ -133,21 +119,8 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
   }
 
   function pass(generation: Generation, message: ConsumeMessage): void {
-    const { deliveryTag, redelivered } = message.fields;
-    const count: unknown = message.properties.headers?.['x-delivery-count'];
-    generation.unsettled.add(deliveryTag);
-    const handle: Handle = { owner: self, generation, message };
-    options.deliver({
-      message: toIncoming(message.properties, message.content),
-      lane: place.lane,
-      shard: place.shard ?? 0,
-      epoch: generation.epoch,
-      redelivered,
-      suspect: redelivered && (typeof count === 'number' ? count : 1) >= UNCOUNTED_CRASHES,
-      ...(typeof count === 'number' && { deliveries: count }),
-      position: `${place.queue}/${deliveryTag}`,
-      handle,
-    });
+    generation.unsettled.add(message.fields.deliveryTag);
+    options.deliver(toDelivery({ owner: self, generation, message }));
   }
 
   function release(generation: Generation): void {
@@ -191,7 +164,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
         await open();
         return;
       } catch (error) {
-        absent = /NOT.FOUND/.test(asError(error).message);
+        absent = isNotFound(error);
         if (!absent && !isTransient(error)) warn('consume-failed', `queue "${place.queue}": ${asError(error).message}`);
         if (!absent || failures > 0) await stopping.wait(backoffMs(failures));
       }
@@ -216,10 +189,10 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
       try {
         await open();
       } catch (error) {
-        if (!/NOT.FOUND/.test(asError(error).message)) throw error;
+        if (!isNotFound(error)) throw error;
         await options.redeclare();
         await open().catch((second) => {
-          throw /NOT.FOUND/.test(asError(second).message) ? missing(`queue "${place.queue}"`) : second;
+          throw isNotFound(second) ? missing(`queue "${place.queue}"`) : second;
         });
       }
     },

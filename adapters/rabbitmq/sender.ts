@@ -2,7 +2,7 @@ import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib';
 import type { PublishOutcome } from '../../src/port.ts';
 import { timeoutMs } from './bell.ts';
 import type { Link } from './connection.ts';
-import { adapterError, asError, replyCode } from './errors.ts';
+import { adapterError, asError, isNotFound, replyCode } from './errors.ts';
 
 /** One message on its way to an exchange. Its properties say `mandatory` and `persistent`. */
 export interface Parcel {
@@ -74,7 +74,7 @@ export function sender(link: Link, options: { onMissing(name: string, model: Cha
 
   async function openChannel(slot: Slot, model: ChannelModel): Promise<void> {
     // What it published to is gone: back first, or the next channel dies of the same.
-    if (replyCode(slot.error) === 404) await options.onMissing(slot.name, model);
+    if (isNotFound(slot.error)) await options.onMissing(slot.name, model);
     slot.error = undefined;
     const channel = await model.createConfirmChannel();
     channel.on('error', (error) => {

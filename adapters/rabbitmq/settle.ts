@@ -1,7 +1,8 @@
 import type { Delivery, Priority, Settlement, SettleOutcome, Source } from '../../src/port.ts';
 import type { Copies } from './copies.ts';
+import type { Handle } from './delivery.ts';
 import type { Generation } from './generation.ts';
-import type { Handle, QueueChannel } from './queue-channel.ts';
+import type { QueueChannel } from './queue-channel.ts';
 
 /** Settles by channel: what is done at once, copies when they are confirmed, what goes back at the end. */
 export function settlements(options: {
