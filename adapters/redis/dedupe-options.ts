@@ -1,4 +1,5 @@
-import { checkKeys, gather, prefixOf, type Settings, settingsOf, whole } from './options.ts';
+import { assertObject, checkKeys, gather, whole } from './checks.ts';
+import { prefixOf, type Settings, settingsOf } from './options.ts';
 
 /** What the store needs of a client: `call` of an ioredis `Redis`. */
 export interface RedisCaller {
@@ -39,7 +40,7 @@ const MONTH_MS = 31 * 86_400_000;
 
 /** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
 export function dedupeSettings(options: RedisDedupeOptions): DedupeSettings {
-  if (typeof options !== 'object' || options === null) checkKeys('redisDedupe options', options, known);
+  assertObject('redisDedupe options', options);
   return gather((one) => {
     one(() => checkKeys('redisDedupe options', options, known));
     const { url, client, prefix } = options;

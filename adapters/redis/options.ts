@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from 'node:tls';
+import { assertObject, checkKeys, fail, gather, text, whole } from './checks.ts';
 
 /** Options of {@link redis}. */
 export interface RedisOptions {
@@ -96,45 +97,30 @@ const known = [
 
 /** Checks every option; throws a `TypeError` that names the key and what was received (never a password). */
 export function settingsOf(options: RedisOptions): Settings {
-  if (!isObject(options)) throw new TypeError(`redis options must be an object; received ${typeName(options)}`);
+  assertObject('redis options', options);
   return gather((one) => {
     one(() => checkKeys('redis options', options, known));
     const { wire = 'lean' } = options;
     if (wire !== 'lean' && wire !== 'cloudevents') one(() => fail('wire', "'lean' or 'cloudevents'", wire));
-    const milliseconds =
-      (key: 'connectTimeoutMs' | 'commandTimeoutMs' | 'dedupeWindowMs' | 'shardLeaseMs') =>
-      (least: number, most: number): number | undefined =>
-        one(() => whole(key, options[key], least, most));
-    const db = one(() => whole('db', options.db, 0, 1_000_000));
-    const commandTimeoutMs = milliseconds('commandTimeoutMs')(500, 600_000) ?? 5_000;
+    const number = (
+      key: 'db' | 'connectTimeoutMs' | 'commandTimeoutMs' | 'dedupeWindowMs' | 'shardLeaseMs',
+      least: number,
+      most: number,
+    ): number | undefined => one(() => whole(key, options[key], least, most));
+    const db = number('db', 0, 1_000_000);
+    const commandTimeoutMs = number('commandTimeoutMs', 500, 600_000) ?? 5_000;
     return {
       addresses: one(() => addressesOf(options, db)),
       sentinels: one(() => sentinelsOf(options.sentinels)),
       prefix: one(() => prefixOf(options.prefix)),
-      connectTimeoutMs: milliseconds('connectTimeoutMs')(1, 600_000) ?? 10_000,
+      connectTimeoutMs: number('connectTimeoutMs', 1, 600_000) ?? 10_000,
       commandTimeoutMs,
-      dedupeWindowMs: milliseconds('dedupeWindowMs')(1_000, 7 * 86_400_000) ?? 120_000,
-      shardLeaseMs: milliseconds('shardLeaseMs')(500, 3_600_000),
+      dedupeWindowMs: number('dedupeWindowMs', 1_000, 7 * 86_400_000) ?? 120_000,
+      shardLeaseMs: number('shardLeaseMs', 500, 3_600_000),
       durability: one(() => durabilityOf(options.durability, commandTimeoutMs)),
       wire,
     };
   });
-}
-
-/** Has every option read, and throws one TypeError with all that is wrong. */
-export function gather<T>(read: (one: <V>(reader: () => V) => V) => T): T {
-  const problems: string[] = [];
-  const result = read((reader) => {
-    try {
-      return reader();
-    } catch (error) {
-      problems.push(error instanceof TypeError ? error.message : String(error));
-      return undefined as never;
-    }
-  });
-  if (problems.length > 0)
-    throw Object.assign(new TypeError(problems.join('; ')), { code: 'invalid-option', problems });
-  return result;
 }
 
 function addressesOf(options: RedisOptions, db: number | undefined): Address[] {
@@ -214,63 +200,4 @@ function durabilityOf(value: RedisOptions['durability'], commandTimeoutMs: numbe
   const timeoutMs = whole('durability.timeoutMs', value.timeoutMs, 1, commandTimeoutMs - 1) ?? commandTimeoutMs >> 1;
   // A replica's memory is still memory; only an fsync that was awaited is called disk.
   return { level: waitAof ? 'disk' : 'memory', waitAof, replicas, timeoutMs };
-}
-
-export function whole(key: string, value: unknown, least: number, most: number): number | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
-  return fail(key, `a whole number from ${least} to ${most}`, value);
-}
-
-function text(key: string, value: unknown): void {
-  if (value !== undefined && typeof value !== 'string') fail(key, 'a string', value);
-}
-
-function fail(key: string, wanted: string, received: unknown): never {
-  const shown = received === undefined ? '' : shownOf(received);
-  throw new TypeError(`redis option \`${key}\` must be ${wanted}${shown === '' ? '' : `; received ${shown}`}`);
-}
-
-/** Numbers and short words. Where a URL is given for something else, it may hold a password. */
-function shownOf(received: unknown): string {
-  if (typeof received === 'number' || typeof received === 'boolean') return String(received);
-  return typeof received === 'string' && /^[\w.:-]{0,40}$/.test(received)
-    ? JSON.stringify(received)
-    : typeName(received);
-}
-
-const typeName = (value: unknown): string =>
-  value === null
-    ? 'null'
-    : Array.isArray(value)
-      ? 'an array'
-      : `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
-
-const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-export function checkKeys(what: string, value: object, names: readonly string[]): void {
-  if (!isObject(value)) throw new TypeError(`${what} must be an object; received ${typeName(value)}`);
-  const unknown = Object.keys(value).filter((key) => !names.includes(key));
-  if (unknown.length === 0) return;
-  const problems = unknown.map((key) => {
-    const short = key.slice(0, 64);
-    const nearest = names.toSorted((a, b) => distance(short, a) - distance(short, b))[0];
-    return `unknown key ${shownOf(short).replaceAll('"', '`')}; did you mean \`${nearest}\`?`;
-  });
-  throw new TypeError(`${what}: ${problems.join('; ')}`);
-}
-
-/** Edits between two short words. */
-function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (const [i, char] of [...from].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < to.length; j++)
-      next.push(
-        Math.min(next[j]! + 1, row[j + 1]! + 1, row[j]! + (char.toLowerCase() === to[j]?.toLowerCase() ? 0 : 1)),
-      );
-    row = next;
-  }
-  return row[to.length] ?? 0;
 }
