@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { type SabotageName, sabotageNames } from './sabotage.ts';
+import { type SabotageName, sabotageNames, scenarioNameOf } from './sabotage.ts';
+import { type ScenarioName, scenarioNames, scenarioOf } from './scenario.ts';
 
 export const brokers = ['rabbitmq', 'kafka', 'redis'] as const;
 export type BrokerName = (typeof brokers)[number];
@@ -12,15 +13,18 @@ export interface Arguments {
   readonly seed: number;
   /** Whether the ledger's folder stays. */
   readonly keep: boolean;
-  /** What is broken on purpose, in a short run of the faults that it takes. */
+  /** Short, instead of `minutes` of what the seed says. */
+  readonly scenario: ScenarioName | undefined;
+  /** What is broken on purpose, in the scenario that it takes. */
   readonly sabotage: SabotageName | undefined;
 }
 
 export const usage = `npm run chaos -- [options]
-  --broker rabbitmq|kafka|redis   the broker under test (default redis)
+  --broker rabbitmq|kafka|redis   the broker under test (default redis, or the scenario's)
   --minutes N                     how long faults go on, 1 to 1440 (default 10)
   --seed S                        a whole number from 1; the same seed, the same schedule (default: any, printed)
   --keep                          keep the ledger's folder
+  --scenario NAME                 a short run instead, of ${scenarioNames.join(', ')}
   --sabotage NAME                 broken on purpose, to see it red: ${sabotageNames.join(', ')}`;
 
 /** Throws a TypeError that says what is wrong with the command line. */
@@ -28,28 +32,41 @@ export function readArguments(words: readonly string[]): Arguments {
   const { values } = parseArgs({
     args: [...words],
     options: {
-      broker: { type: 'string', default: 'redis' },
-      minutes: { type: 'string', default: '10' },
+      broker: { type: 'string' },
+      minutes: { type: 'string' },
       seed: { type: 'string' },
       keep: { type: 'boolean', default: false },
+      scenario: { type: 'string' },
       sabotage: { type: 'string' },
     },
   });
-  const broker = brokers.find((each) => each === values.broker);
-  if (broker === undefined) throw new TypeError(`--broker takes ${brokers.join(', ')}; received "${values.broker}"`);
-  const sabotage = sabotageNames.find((each) => each === values.sabotage);
-  if (values.sabotage !== sabotage)
-    throw new TypeError(`--sabotage takes ${sabotageNames.join(', ')}; received "${values.sabotage}"`);
+  const sabotage = oneOf('--sabotage', values.sabotage, sabotageNames);
+  const asked = oneOf('--scenario', values.scenario, scenarioNames);
+  const scenario = sabotage === undefined ? asked : scenarioNameOf(sabotage);
+  for (const name of ['minutes', 'scenario'] as const) {
+    if (values[name] !== undefined && (name === 'minutes' ? scenario : sabotage) !== undefined)
+      throw new TypeError(
+        `--${name} is left out where ${sabotage === undefined ? '--scenario' : '--sabotage'} says it`,
+      );
+  }
+  const broker = oneOf('--broker', values.broker, brokers) ?? (scenario ? scenarioOf(scenario).broker : 'redis');
   return {
     broker,
+    scenario,
     sabotage,
-    minutes: whole('--minutes', values.minutes, 1, 1_440),
+    minutes: scenario === undefined ? whole('--minutes', values.minutes ?? '10', 1, 1_440) : 1,
     seed:
       values.seed === undefined
         ? 1 + Math.floor(Math.random() * (2 ** 31 - 2))
         : whole('--seed', values.seed, 1, 2 ** 31 - 1),
     keep: values.keep,
   };
+}
+
+function oneOf<T extends string>(name: string, text: string | undefined, choices: readonly T[]): T | undefined {
+  const choice = choices.find((each) => each === text);
+  if (text === choice) return choice;
+  throw new TypeError(`${name} takes ${choices.join(', ')}; received "${text}"`);
 }
 
 function whole(name: string, text: string, least: number, most: number): number {

@@ -13,7 +13,7 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
 });
 
-const limits = { publishTimeoutMs: 1_000, maxAttempts: 3, late: [] };
+const limits = { publishTimeoutMs: 1_000, maxAttempts: 3, callsPerDelivery: 1, late: [] };
 const sums = Array.from({ length: ACCOUNTS }, (_, id) => ({ id, balance: OPENING_BALANCE }));
 const nothing: Found = {
   business: [],
@@ -116,6 +116,19 @@ describe('the checker', () => {
     expect(await violations([{ e: 'rejection', text: 'Error: nobody caught this' }])).toEqual(['REJECTIONS']);
     expect(await violations([], { residue: new Map([['outbox', 1]]) })).toEqual(['RESIDUE']);
     expect(await violations([{ e: 'called', g: 'pool', id, attempt: 4 }])).toEqual(['ATTEMPTS']);
+  });
+
+  it('sees a message that is called again and again under small numbers, and lets a fault explain one more delivery', async () => {
+    const called = (times: number): Line[] =>
+      Array.from({ length: times }, () => ({ e: 'called', g: 'pool', id, attempt: 1 }));
+    expect(await violations(called(3))).toEqual([]);
+    expect(await violations(called(4))).toEqual(['ATTEMPTS']);
+    const fault: Line = {
+      ...{ e: 'fault', kind: 'kill', target: 'broker', name: 'broker', begin: 0, up: Number.MAX_SAFE_INTEGER },
+      ...{ hit: true, held: 0 },
+    };
+    expect(await violations([...called(4), fault])).toEqual([]);
+    expect(await violations([...called(5), fault])).toEqual(['ATTEMPTS']);
   });
 
   it('sees money made or lost, in a snapshot or in the end', async () => {

@@ -37,9 +37,14 @@ export interface Violation {
 export interface Limits {
   readonly publishTimeoutMs: number;
   readonly maxAttempts: number;
+  /** Of its attempts, at most so many follow each other at once, without a word to the broker. */
+  readonly callsPerDelivery: number;
   /** Processes that had to be killed when they were asked to end. */
   readonly late: readonly string[];
 }
+
+/** What a fault leaves behind: connections that are found dead by their heartbeats, leases that run out. */
+const AFTERMATH_MS = 30_000;
 
 /** One column, `what`: an example each. */
 const MUST_BE_NONE: Readonly<Record<string, string>> = {
@@ -74,15 +79,7 @@ export function judge({ db, cutOff }: Evidence, limits: Limits): Facts {
   );
   violations.set('STUCK', violation([...stuckCalls(db, limits), ...limits.late.map((name) => `${name} did not end`)]));
   violations.set('WRONGLY DEAD', violation(wronglyDead(db)));
-  violations.set(
-    'ATTEMPTS',
-    violation(
-      column(
-        db,
-        `select distinct grp || ' ' || id || ' attempt ' || attempt from run where attempt > ${limits.maxAttempts}`,
-      ),
-    ),
-  );
+  violations.set('ATTEMPTS', violation(tooManyCalls(db, limits)));
   violations.set('BANK', violation(bank(db)));
   const one = (statement: string): number => Number(Object.values(db.prepare(statement).get()!)[0] ?? 0);
   const latency = `select t1 - t0 from call where outcome = 'ok' and id in (select id from msg where route = 'direct')`;
@@ -157,6 +154,21 @@ function wronglyDead(db: DatabaseSync): readonly string[] {
   return (rows as { grp: GroupName; id: string; reason: string; attempts: number; seq: number }[])
     .filter(({ grp, seq }) => !['refused', 'fails-always'].includes(designOf(grp, seq)))
     .map(({ grp, id, reason, attempts }) => `${grp} ${id}: ${reason} after ${attempts}`);
+}
+
+/**
+ * Attempts numbered above the policy's most; and calls in all above it, for each copy that died, and for each fault while
+ * they went on the calls of one delivery again, whose settlement it may have taken.
+ */
+function tooManyCalls(db: DatabaseSync, { maxAttempts, callsPerDelivery }: Limits): readonly string[] {
+  return column(
+    db,
+    `select distinct grp || ' ' || id || ' attempt ' || attempt from run where attempt > ${maxAttempts}
+     union all select grp || ' ' || id || ' called ' || calls || ' times' from (
+       select grp, id, count(*) calls, min(t0) t0, max(t0) t1 from run where t0 is not null group by grp, id) r
+     where calls > ${maxAttempts} * (select max(1, count(*)) from dead d where d.grp = r.grp and d.id = r.id)
+       + ${callsPerDelivery} * (select count(*) from fault f where f.t0 < r.t1 and f.t1 + ${AFTERMATH_MS} > r.t0)`,
+  );
 }
 
 /** In each snapshot nothing was lost or made; in the end each account has what its transfers say, each booked once. */

@@ -2,6 +2,7 @@
 
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setClockAhead } from './clock.ts';
 import { type LedgerFile, now, openLedger, type Route, SAMPLES } from './ledger-file.ts';
 import type { Setup } from './setup.ts';
 
@@ -11,6 +12,8 @@ export interface Job {
   readonly name: string;
   /** Of a producer. */
   readonly route?: Route;
+  /** Its wall clock is wrong by so much. */
+  readonly clockAheadMs: number;
 }
 
 export interface Part extends Job {
@@ -25,6 +28,7 @@ const SAMPLE_MS = 2_000;
 /** Plays a part until it is over. Whatever it throws ends the process loudly; without its supervisor it ends at once. */
 export async function play(act: (part: Part) => Promise<void>): Promise<void> {
   const job = JSON.parse(process.argv[2] ?? '') as Job;
+  setClockAhead(job.clockAheadMs);
   const ledger = openLedger(job.setup.directory, job.name);
   process.on('unhandledRejection', (reason) => {
     ledger.write({ e: 'rejection', text: reason instanceof Error ? `${reason.stack}` : String(reason) });

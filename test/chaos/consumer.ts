@@ -1,17 +1,12 @@
 /** Consumes all groups; each effect is a row in the inbox's transaction, in a table where nothing is unique. */
 
-import { type BrokerAdapter, type ConsumeOptions, connect, DeadLetter, type Message } from 'holdfast';
+import { type BrokerAdapter, connect, DeadLetter, type Message } from 'holdfast';
 import type { PoolClient } from 'pg';
 import { type Part, persist, play } from './child.ts';
-import { DELAYS, IMMEDIATE } from './patience.ts';
+import { IMMEDIATE } from './patience.ts';
 import { adapterOf, openStore } from './setup.ts';
 import { checkOf, designOf, type GroupName, type Item, items, type Transfer, transfers } from './topics.ts';
-
-const OPTIONS = {
-  leaseMs: 5_000,
-  timeoutMs: 15_000,
-  retry: { immediate: IMMEDIATE, delays: DELAYS },
-} satisfies Partial<ConsumeOptions>;
+import { subscribing } from './wrap.ts';
 
 await play(async (part) => {
   const { setup, name, stopped } = part;
@@ -23,12 +18,11 @@ await play(async (part) => {
   client.on('dead-lettered', ({ group, id, reason, attempts }) =>
     part.ledger.write({ e: 'dead', g: group as GroupName, id, reason, attempts }),
   );
-  await persist(() => client.consume(items, { ...OPTIONS, group: 'pool', inbox }, handler('pool', part)), part);
-  await persist(
-    () => client.consume(items, { ...OPTIONS, group: 'line', order: 'key', inbox }, handler('line', part)),
-    part,
-  );
-  await persist(() => client.consume(transfers, { ...OPTIONS, group: 'bank', inbox }, handler('bank', part)), part);
+  const retry = { immediate: IMMEDIATE, delays: setup.delays };
+  const options = { leaseMs: 5_000, timeoutMs: 15_000, retry, inbox };
+  await persist(() => client.consume(items, { ...options, group: 'pool' }, handler('pool', part)), part);
+  await persist(() => client.consume(items, { ...options, group: 'line', order: 'key' }, handler('line', part)), part);
+  await persist(() => client.consume(transfers, { ...options, group: 'bank' }, handler('bank', part)), part);
   await stopped;
   await client.close();
   await close();
@@ -52,7 +46,7 @@ function handler(group: GroupName, { ledger, name }: Part) {
       if (group === 'bank') await book(tx, payload as Transfer);
       const design = designOf(group, payload.seq);
       if (design === 'refused') throw new DeadLetter('refused');
-      if (design === 'fails-always' || (design === 'fails-once' && attempt === 1)) throw new Error('fails by design');
+      if (design === 'fails-always' || (design === 'fails-twice' && attempt <= 2)) throw new Error('fails by design');
       failed = false;
     } finally {
       ledger.write({ e: 'ran', g: group, id, failed });
@@ -72,14 +66,13 @@ async function book(tx: PoolClient, { from, to, amount }: Transfer): Promise<voi
 
 /** The same adapter, its deliveries written down. */
 function witnessed(adapter: BrokerAdapter, { ledger }: Part): BrokerAdapter {
-  const subscribe: BrokerAdapter['subscribe'] = (subscription, receive) =>
-    adapter.subscribe(subscription, {
+  return subscribing(adapter, (group) => ({
+    receive: (receive) => ({
       deliver(batch) {
         const ids = batch.map(({ message, position }) => message.id ?? position);
-        ledger.write({ e: 'delivered', g: subscription.group as GroupName, ids });
+        ledger.write({ e: 'delivered', g: group as GroupName, ids });
         receive.deliver(batch);
       },
-      revoked: (epoch) => receive.revoked(epoch),
-    });
-  return Object.assign(Object.create(adapter) as BrokerAdapter, { subscribe });
+    }),
+  }));
 }

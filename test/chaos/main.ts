@@ -13,31 +13,33 @@ import { drain, storeLeft } from './drain.ts';
 import { heal, storm } from './faults.ts';
 import { bytesIn } from './ledger-file.ts';
 import { merge } from './merge.ts';
-import { MAX_ATTEMPTS, PUBLISH_TIMEOUT_MS } from './patience.ts';
-import { faultsOf, planOf, planOfNeeds, WINDOW_MS } from './plan.ts';
+import { attemptsOf, IMMEDIATE, PUBLISH_TIMEOUT_MS } from './patience.ts';
+import { faultsOf, planOf, WINDOW_MS } from './plan.ts';
 import { openRaw } from './raw/raw-broker.ts';
 import { exitCodes, linesOf, type Verdict, verdictOf } from './report.ts';
-import { needsOf } from './sabotage.ts';
+import { planOfScenario, scenarioOf } from './scenario.ts';
 import { openStage, type Stage } from './stage.ts';
 
-const WARM_UP_MS = 10_000;
 const DRAIN_MS = 300_000;
-/** What is broken on purpose need not be waited for. */
-const BROKEN_DRAIN_MS = 75_000;
+/** Of a long run and of a short one. What is broken on purpose need not be waited for where nothing happens any more. */
+const LONG = { warmUpMs: 10_000, windowMs: WINDOW_MS, idleMs: DRAIN_MS } as const;
+const SHORT = { warmUpMs: 6_000, windowMs: 9_000, idleMs: 15_000 } as const;
 /** RabbitMQ's HTTP API counts every 5 s; retries in memory are shorter. */
 const REST_MS = 6_000;
+const ROUTES = ['direct', 'outbox'] as const;
 const SNAPSHOT_MS = 1_000;
 
 const seconds = (since: number): number => Math.round((performance.now() - since) / 1_000);
 
 async function chaos(options: Arguments): Promise<Verdict> {
   const began = performance.now();
-  const plan =
-    options.sabotage === undefined
-      ? planOf(options.seed, options.minutes)
-      : planOfNeeds(options.seed, needsOf(options.sabotage));
+  const scenario = options.scenario === undefined ? undefined : scenarioOf(options.scenario);
+  const plan = scenario === undefined ? planOf(options.seed, options.minutes) : planOfScenario(options.seed, scenario);
+  const { warmUpMs, windowMs, idleMs } = scenario === undefined ? LONG : SHORT;
   const planned = faultsOf(plan).length;
-  console.log(`chaos: ${options.broker}, seed ${options.seed}, ${options.minutes} min, ${planned} faults planned`);
+  console.log(
+    `chaos: ${options.broker}, seed ${options.seed}, ${options.scenario ?? `${options.minutes} min`}, ${planned} faults planned`,
+  );
   const commit = commitOf();
   const interrupted = interruption();
   const stage = await openStage(options);
@@ -49,27 +51,33 @@ async function chaos(options: Arguments): Promise<Verdict> {
 
   async function perform(stage: Stage): Promise<Verdict> {
     const { crew } = stage;
-    for (const route of ['direct', 'outbox'] as const) crew.start('producer', route);
+    for (const route of scenario?.routes ?? ROUTES) crew.start('producer', route);
+    if (scenario?.consumersLate) await sleep(warmUpMs);
     for (const role of ['relay', 'relay', 'consumer', 'consumer'] as const) crew.start(role);
     const snapshots = takeSnapshots(stage);
-    await sleep(WARM_UP_MS);
+    await sleep(warmUpMs);
     for (const [index, faults] of plan.entries()) {
       const opened = performance.now();
       const names = faults.map(({ kind, target }) => `${kind} ${target}`).join(', ') || 'calm';
       console.log(`${seconds(began)} s, window ${index + 1} of ${plan.length}: ${names}`);
       await storm(faults, stage);
-      await sleep(Math.max(0, WINDOW_MS - (performance.now() - opened)));
+      await sleep(Math.max(0, windowMs - (performance.now() - opened)));
     }
     await heal(stage);
     const draining = performance.now();
     console.log(`${seconds(began)} s, healed; draining`);
     const late = [...(await crew.stop('producer'))];
-    const drained = await rest(stage, options.sabotage === undefined ? DRAIN_MS : BROKEN_DRAIN_MS);
+    const drained = await rest(stage, idleMs);
     const drainSeconds = seconds(draining);
     await snapshots.stop();
     late.push(...(await crew.stop('consumer', 'relay')));
     const evidence = await merge(stage.setup.directory, await drain(stage));
-    const facts = judge(evidence, { publishTimeoutMs: PUBLISH_TIMEOUT_MS, maxAttempts: MAX_ATTEMPTS, late });
+    const facts = judge(evidence, {
+      publishTimeoutMs: PUBLISH_TIMEOUT_MS,
+      maxAttempts: attemptsOf(stage.setup.delays),
+      callsPerDelivery: 1 + IMMEDIATE.retries,
+      late,
+    });
     evidence.db.close();
     const { version } = stage.servers.broker.server;
     const run = { ...options, commit, version, planned, seconds: seconds(began), drainSeconds };
@@ -80,26 +88,31 @@ async function chaos(options: Arguments): Promise<Verdict> {
   }
 }
 
-/** Nothing in the outbox, nothing on the broker, and nobody writes to the ledger for a while. */
-async function rest({ setup, servers, query }: Stage, withinMs: number): Promise<boolean> {
-  const deadline = performance.now() + withinMs;
+/** Nothing in the outbox, nothing on the broker, and nobody writes to the ledger for a while; false where something stays. */
+async function rest({ setup, servers, query }: Stage, idleMs: number): Promise<boolean> {
+  const began = performance.now();
+  const deadline = began + DRAIN_MS;
   const raw = await openRaw(setup, servers.broker.server);
-  let before = { count: 0, since: performance.now() };
+  let ledger = { bytes: 0, since: began };
+  let somethingLeftAt = began;
   let left: ReadonlyMap<string, number> = new Map();
   try {
     while (performance.now() < deadline) {
       await sleep(1_000);
       left = new Map([...(await storeLeft(query)), ...(await raw.left())]);
       const total = [...left.values()].reduce((sum, count) => sum + count, 0);
-      const events = bytesIn(setup.directory);
-      if (total > 0 || events !== before.count) before = { count: events, since: performance.now() };
-      else if (performance.now() - before.since > REST_MS) return true;
+      const bytes = bytesIn(setup.directory);
+      const now = performance.now();
+      if (bytes !== ledger.bytes) ledger = { bytes, since: now };
+      if (total > 0) somethingLeftAt = now;
+      if (now - Math.max(ledger.since, somethingLeftAt) > REST_MS) return true;
+      if (now - ledger.since > idleMs) break;
     }
   } finally {
     await raw.close();
   }
   const what = [...left].filter(([, count]) => count > 0).map(([name, count]) => `${name} ${count}`);
-  console.log(`not at rest after ${withinMs / 1_000} s: ${what.join(', ') || 'the ledger still grows'}`);
+  console.log(`not at rest after ${seconds(began)} s: ${what.join(', ') || 'the ledger still grows'}`);
   return false;
 }
 

@@ -82,7 +82,7 @@ export function planOf(seed: number, minutes: number): Plan {
 
 const fits = (hand: readonly Card[], target: Target): boolean => hand.every((card) => card.target !== target);
 
-function faultOf({ kind, target }: Card, random: Random): Fault {
+export function faultOf({ kind, target }: Card, random: Random): Fault {
   const luck = random.next();
   const afterMs = random.int(0, 4_000);
   if (kind === 'kill') return { kind, target, afterMs, lastsMs: random.int(100, 2_000), luck };
@@ -97,12 +97,6 @@ function shuffled<T>(items: readonly T[], random: Random): T[] {
     [copy[last], copy[other]] = [copy[other]!, copy[last]!];
   }
   return copy;
-}
-
-/** For a build that is broken on purpose: the faults that it takes to show, again and again. */
-export function planOfNeeds(seed: number, needs: readonly Card[]): Plan {
-  const random = seeded(seed);
-  return Array.from({ length: 2 }, () => needs.map((card) => faultOf(card, random)));
 }
 
 export const faultsOf = (plan: Plan): readonly Fault[] => plan.flat();

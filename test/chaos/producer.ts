@@ -7,7 +7,7 @@ import { type Part, persist, play } from './child.ts';
 import type { Outcome } from './ledger-file.ts';
 import { PUBLISH_TIMEOUT_MS } from './patience.ts';
 import { adapterOf, type ChaosStore, openStore } from './setup.ts';
-import { ACCOUNTS, checkOf, type Item, items, type Transfer, transfers } from './topics.ts';
+import { ACCOUNTS, checkOf, type Item, items, type Transfer, transfers, unheardTransfers } from './topics.ts';
 
 /** Keys per process, each with one message under way at a time. */
 const LANES = 12;
@@ -36,7 +36,7 @@ async function sendAll(part: Part, send: Send, calls: number): Promise<void> {
 }
 
 async function sendOne(
-  { ledger, route = 'direct' }: Part,
+  { ledger, setup, route = 'direct' }: Part,
   send: Send,
   key: string,
   seq: number,
@@ -60,7 +60,7 @@ async function sendOne(
     let outcome: Outcome = 'ok';
     let code: string | undefined;
     try {
-      if (isTransfer) await send(transfers, transfer, id);
+      if (isTransfer) await send(setup.consumersLate ? unheardTransfers : transfers, transfer, id);
       else await send(items, item, id);
     } catch (error) {
       outcome = outcomeOf(error);

@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import type { BrokerAdapter, Inbox, Outbox, Store } from 'holdfast';
 import pg from 'pg';
 import type { BrokerName } from './args.ts';
-import { type SabotageName, sabotagedAdapter, sabotagedInbox, sabotagedOutbox } from './sabotage.ts';
+import { type SabotageName, sabotageOf } from './sabotage.ts';
 
 /** What every process of a run has to know. The URLs lead through the proxies. */
 export interface Setup {
@@ -11,11 +11,16 @@ export interface Setup {
   readonly postgresUrl: string;
   /** Of the ledger files. */
   readonly directory: string;
+  /** Before the next attempts at a message that has failed. */
+  readonly delays: readonly number[];
+  /** Producers do not know who consumes the transfers. */
+  readonly consumersLate: boolean;
   readonly sabotage: SabotageName | undefined;
 }
 
 export async function adapterOf(setup: Setup): Promise<BrokerAdapter> {
-  return sabotagedAdapter(await intactAdapterOf(setup), setup.sabotage);
+  const adapter = await intactAdapterOf(setup);
+  return sabotageOf(setup.sabotage).adapter?.(adapter) ?? adapter;
 }
 
 async function intactAdapterOf({ broker, brokerUrl }: Setup): Promise<BrokerAdapter> {
@@ -56,11 +61,11 @@ export async function openStore(setup: Setup, max: number): Promise<ChaosStore> 
   });
   pool.on('error', () => undefined);
   const store = postgresStore<pg.PoolClient>({ pool, source: 'chaos' });
-  const { sabotage } = setup;
+  const sabotage = sabotageOf(setup.sabotage);
   return {
     store,
-    outbox: sabotagedOutbox(store.outbox, sabotage),
-    inbox: sabotagedInbox(store.inbox, store.outbox, sabotage),
+    outbox: sabotage.outbox?.(store.outbox) ?? store.outbox,
+    inbox: sabotage.inbox?.(store.inbox, store.outbox) ?? store.inbox,
     async close() {
       await store.close();
       await pool.end();

@@ -8,7 +8,9 @@ import { type Proxied, startProxied } from '../fleet/proxied.ts';
 import type { Arguments } from './args.ts';
 import { type Crew, createCrew } from './crew.ts';
 import { type LedgerFile, openLedger } from './ledger-file.ts';
+import { DELAYS, SHORT_DELAYS } from './patience.ts';
 import type { ServerTarget } from './plan.ts';
+import { scenarioOf } from './scenario.ts';
 import { openStore, type Setup } from './setup.ts';
 import { ACCOUNTS, OPENING_BALANCE } from './topics.ts';
 
@@ -31,7 +33,7 @@ const TABLES = `
   create table chaos.accounts (id integer primary key, balance bigint not null);
   insert into chaos.accounts select id, ${OPENING_BALANCE} from generate_series(0, ${ACCOUNTS - 1}) id`;
 
-export async function openStage({ broker, keep, sabotage }: Arguments): Promise<Stage> {
+export async function openStage({ broker, keep, scenario, sabotage }: Arguments): Promise<Stage> {
   const endings: (() => unknown)[] = [];
   const close = async (): Promise<void> => {
     for (const end of endings.splice(0).reverse()) await end();
@@ -50,6 +52,8 @@ export async function openStage({ broker, keep, sabotage }: Arguments): Promise<
       brokerUrl: one!.proxies[0]!.url,
       postgresUrl: other!.proxies[0]!.url,
       directory,
+      delays: scenario === undefined ? DELAYS : SHORT_DELAYS,
+      consumersLate: scenario !== undefined && scenarioOf(scenario).consumersLate === true,
       sabotage,
     };
     const books = await openStore({ ...setup, postgresUrl: other!.server.url }, 2);

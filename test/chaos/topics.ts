@@ -33,6 +33,12 @@ export const transfers: Topic<Transfer> = defineTopic<Transfer>('chaos.transfers
   groups: { bank: {} },
 });
 
+/** The same, to a producer that was there before anybody consumed them. */
+export const unheardTransfers: Topic<Transfer> = defineTopic<Transfer>(transfers.name, {
+  key: (transfer) => transfer.key,
+  partitions: PARTITIONS,
+});
+
 export const groups = ['pool', 'line', 'bank'] as const;
 export type GroupName = (typeof groups)[number];
 export const topicOf = (group: GroupName): string => (group === 'bank' ? transfers.name : items.name);
@@ -40,8 +46,8 @@ export const topicOf = (group: GroupName): string => (group === 'bank' ? transfe
 export const checkOf = (id: string): string => createHash('sha256').update(id).digest('hex');
 
 /** What the handlers of a group do with a message by design. */
-export function designOf(group: GroupName, seq: number): 'well' | 'fails-once' | 'fails-always' | 'refused' {
-  if (group === 'pool') return seq % 101 === 7 ? 'fails-always' : seq % 23 === 5 ? 'fails-once' : 'well';
-  if (group === 'line') return seq % 97 === 50 ? 'refused' : seq % 29 === 3 ? 'fails-once' : 'well';
+export function designOf(group: GroupName, seq: number): 'well' | 'fails-twice' | 'fails-always' | 'refused' {
+  if (group === 'pool') return seq % 101 === 7 ? 'fails-always' : seq % 23 === 5 ? 'fails-twice' : 'well';
+  if (group === 'line') return seq % 97 === 50 ? 'refused' : seq % 29 === 3 ? 'fails-twice' : 'well';
   return 'well';
 }
