@@ -76,3 +76,31 @@ export async function claimEntries(
   const reply = (await runRaw(client, claimScript, base, args)) as [Entry[], Entry[]][];
   return reply.map(([returned, expired]) => ({ returned, expired }));
 }
+
+/**
+ * What became ours in replies that never arrived, after a cursor: some of it was read as new, some taken over.
+ * ARGV: consumer, suffix, count, cursor. Answers { entries, ids among them that were delivered before }.
+ */
+const catchUpScript: Script = {
+  name: 'catch_up',
+  lua: `${allowWhenFull}${presentMarks}
+local consumer, suffix, count, cursor = unpack(ARGV)
+local stream, before = KEYS[1] .. ':' .. suffix, {}
+for _, row in ipairs(redis.call('XPENDING', stream, 'g', '(' .. cursor, '+', count, consumer)) do
+  if row[4] > 1 then before[#before + 1] = row[1] end
+end
+local reply = redis.call('XREADGROUP', 'GROUP', 'g', consumer, 'COUNT', count, 'STREAMS', stream, cursor)
+return { with_marks(KEYS[1], suffix, reply and reply[1][2] or {}), before }
+`,
+};
+
+export async function catchUpEntries(
+  client: Redis,
+  base: string,
+  asked: { readonly consumer: string; readonly suffix: string; readonly count: number; readonly cursor: string },
+): Promise<{ readonly entries: readonly Entry[]; readonly suspects: ReadonlySet<string> }> {
+  const { consumer, suffix, count, cursor } = asked;
+  const reply = await runRaw(client, catchUpScript, base, [consumer, suffix, count, cursor]);
+  const [entries, before] = reply as [Entry[], Buffer[]];
+  return { entries, suspects: new Set(before.map((id) => id.toString('latin1'))) };
+}

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
-import { claimEntries, wakeSuffix } from './claims.ts';
+import { catchUpEntries, claimEntries, wakeSuffix } from './claims.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
 import { messageOf } from './errors.ts';
-import { type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
+import { type Arrival, type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf } from './keys.ts';
 import { markEntry } from './marks.ts';
 import { blockMs, openReader } from './reader.ts';
@@ -48,9 +48,12 @@ export async function consumeUnordered(
 
   const free = (stream: Stream): number => (pauses.has(stream.lane) ? 0 : prefetch - stream.inFlight.size);
 
-  function deliver(stream: Stream, entries: readonly Entry[], again: { redelivered: boolean; suspect: boolean }): void {
-    const arrival = { epoch: 0, token: '', redelivered: again.redelivered, suspect: () => again.suspect };
-    const deliveries = takeOff(stream, entries, arrival);
+  function deliver(
+    stream: Stream,
+    entries: readonly Entry[],
+    { redelivered, suspect = () => false }: { redelivered: boolean; suspect?: Arrival['suspect'] },
+  ): void {
+    const deliveries = takeOff(stream, entries, { epoch: 0, token: '', redelivered, suspect });
     if (deliveries.length === 0) return;
     if (!pauses.has(stream.lane)) receive.deliver(deliveries);
     else giveBack(stream, deliveries);
@@ -74,17 +77,16 @@ export async function consumeUnordered(
     const claimed = await claimEntries(client, base, { consumer, leaseMs, wakeId }, asked);
     wakeId = '';
     for (const [index, { returned, expired }] of claimed.entries()) {
-      deliver(open[index]!, returned, { redelivered: true, suspect: false });
-      deliver(open[index]!, expired, { redelivered: true, suspect: true });
+      deliver(open[index]!, returned, { redelivered: true });
+      deliver(open[index]!, expired, { redelivered: true, suspect: () => true });
     }
   }
 
   /** Reads what became pending for us in replies that never arrived. */
   async function catchUp(client: Redis, stream: Stream): Promise<void> {
-    const args = ['GROUP', 'g', consumer, 'COUNT', free(stream), 'STREAMS', stream.key, stream.cursor] as const;
-    const reply = (await client.callBuffer('XREADGROUP', ...args)) as [Buffer, Entry[]][] | null;
-    const entries = reply?.[0]?.[1] ?? [];
-    deliver(stream, entries, { redelivered: true, suspect: false });
+    const { suffix, cursor } = stream;
+    const { entries, suspects } = await catchUpEntries(client, base, { consumer, suffix, count: free(stream), cursor });
+    deliver(stream, entries, { redelivered: true, suspect: (id) => suspects.has(id) });
     if (entries.length === 0) stream.catchUp = false;
     else stream.cursor = entries.at(-1)![0].toString('latin1');
   }
@@ -103,7 +105,7 @@ export async function consumeUnordered(
       const entries = arrived.get(stream.key);
       if (!entries) continue;
       stream.cursor = entries.at(-1)![0].toString('latin1');
-      deliver(stream, entries, { redelivered: false, suspect: false });
+      deliver(stream, entries, { redelivered: false });
     }
   }
 

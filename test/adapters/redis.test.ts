@@ -338,6 +338,31 @@ describe('redis: leases of an unordered group', () => {
     expect(inbox.deliveries).toHaveLength(3);
     expect(await inbox.settle('done', ...inbox.deliveries)).toEqual(['settled', 'settled', 'settled']);
   });
+
+  it('S18: knows a suspect, and its marks, also where the reply to its takeover never arrived', async () => {
+    const [dying, proxy, adapter] = [await bench.proxy(), await bench.proxy(), await bench.adapter()];
+    const topology = topologyOf();
+    await adapter.declare(topology);
+    await publish(adapter, [outgoing(topology, 'poison')]);
+    const options = { leaseMs: 3_600_000 };
+    const dead = await consume(await bench.adapter({ url: dying.url }), topology, options);
+    const [poison] = await dead.count(1);
+    const marks = { attempts: '2' };
+    expect(await dead.source.mark!(poison!, marks)).toBe('settled');
+    dying.shut();
+    const heir = await consume(await bench.adapter({ url: proxy.url }), topology, options);
+    const [raw, stream] = [bench.raw(), streamOf(topology.topic)];
+    const names = async () => ((await raw.xinfo('CONSUMERS', stream, 'g')) as unknown[][]).map((row) => String(row[1]));
+    await until('it has a name', async () => (await names()).length === 2);
+    const [[id, from]] = (await raw.xpending(stream, 'g', '-', '+', 1)) as [[string, string]];
+    const name = (await names()).find((each) => each !== from)!;
+    // As the script takes what has been idle for a lease.
+    await raw.xclaim(stream, 'g', name, 0, id);
+    proxy.shut();
+    proxy.open();
+    await heir.count(1);
+    expect(heir.deliveries).toMatchObject([{ redelivered: true, suspect: true, message: { marks } }]);
+  });
 });
 
 describe('redis: retries and delays', () => {
