@@ -1,4 +1,8 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { type Admin, Kafka, logLevel } from 'kafkajs';
 import { afterEach } from 'vitest';
 import { type KafkaOptions, kafka } from '../../adapters/kafka/index.ts';
 import { partitionOf } from '../../src/partition.ts';
@@ -21,9 +25,43 @@ import type {
 export const brokers: string = process.env.HOLDFAST_KAFKA_URL ?? 'kafka://127.0.0.1:9092';
 
 const opened: BrokerAdapter[] = [];
+const children: ChildProcess[] = [];
 afterEach(async () => {
-  await Promise.all(opened.splice(0).map((adapter) => adapter.close()));
+  await Promise.all([...opened.splice(0).map((adapter) => adapter.close()), ...children.splice(0).map(kill)]);
 });
+
+/** The client library as others use it. */
+export const library = (): Kafka =>
+  new Kafka({ brokers: [brokers.replace('kafka://', '')], logLevel: logLevel.NOTHING });
+
+export async function administer<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = library().admin();
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** A consumer in a process of its own (kafka-child.ts), and the lines that it prints. Killed after the test. */
+export function consumeInChild(topology: Topology, settles: string): { child: ChildProcess; lines: string[] } {
+  const script = new URL('./kafka-child.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, [script, brokers, JSON.stringify(topology), settles], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  children.push(child);
+  const lines: string[] = [];
+  createInterface({ input: child.stdout! }).on('line', (line) => lines.push(line));
+  return { child, lines };
+}
+
+export async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
 
 export interface Client {
   readonly adapter: BrokerAdapter;

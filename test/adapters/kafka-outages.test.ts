@@ -1,7 +1,8 @@
+import { ConfigResourceTypes } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Server, startServer } from '../fleet/index.ts';
 import {
-  brokers,
+  administer,
   type Consumer,
   connect,
   consume,
@@ -164,20 +165,9 @@ describe('what the broker refuses', () => {
     const [narrow, wide] = [topologyOf({ partitions: 1 }), topologyOf({ partitions: 1 })];
     await adapter.declare(narrow);
     await adapter.declare(wide);
-    const { Kafka, ConfigResourceTypes, logLevel } = await import('kafkajs');
-    const admin = new Kafka({ brokers: [brokers.replace('kafka://', '')], logLevel: logLevel.NOTHING }).admin();
-    await admin.connect();
-    await admin.alterConfigs({
-      validateOnly: false,
-      resources: [
-        {
-          type: ConfigResourceTypes.TOPIC,
-          name: narrow.topic,
-          configEntries: [{ name: 'max.message.bytes', value: '1000' }],
-        },
-      ],
-    });
-    await admin.disconnect();
+    const configEntries = [{ name: 'max.message.bytes', value: '1000' }];
+    const resources = [{ type: ConfigResourceTypes.TOPIC, name: narrow.topic, configEntries }];
+    await administer((admin) => admin.alterConfigs({ validateOnly: false, resources }));
     const large = (topology: typeof narrow) => message(topology, 'x'.repeat(2_000));
     await until(async () => (await publish(adapter, [large(narrow)]))[0]!.kind === 'rejected');
     for (let round = 0; round < 3; round++) {

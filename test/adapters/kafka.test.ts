@@ -7,6 +7,7 @@ import {
   consume,
   keep,
   lanes,
+  library,
   message,
   numbers,
   publish,
@@ -378,8 +379,7 @@ describe('consuming from Kafka', () => {
     const { adapter } = await connect();
     const topology = topologyOf({ partitions: 1 });
     await adapter.declare(topology);
-    const { Kafka, logLevel } = await import('kafkajs');
-    const producer = new Kafka({ brokers: [brokers.replace('kafka://', '')], logLevel: logLevel.NOTHING }).producer();
+    const producer = library().producer();
     await producer.connect();
     const ce = {
       ce_id: 'ce-1',

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
+import { CompressionCodecs, CompressionTypes } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until as conditionally } from '../conformance/until.ts';
-import { brokers, connect, consume, message, publish, textOf, topologyOf, until } from './kafka-fixture.ts';
+import { brokers, connect, consume, library, message, publish, textOf, topologyOf, until } from './kafka-fixture.ts';
 import { connect as connectClient } from './traps-connect.ts';
 
 interface Codec {
@@ -87,10 +87,7 @@ describe('a batch that the client library cannot read', () => {
       });
       try {
         registry[type] = known;
-        const producer = new Kafka({
-          brokers: [brokers.replace('kafka://', '')],
-          logLevel: logLevel.NOTHING,
-        }).producer();
+        const producer = library().producer();
         await producer.connect();
         await producer.send({ topic: topology.topic, compression: type, messages: [{ value: 'squeezed' }] });
         await producer.disconnect();

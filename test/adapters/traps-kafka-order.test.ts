@@ -1,9 +1,8 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
-import { afterEach, describe, expect, it } from 'vitest';
+import { Partitioners } from 'kafkajs';
+import { describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { until as conditionally } from '../conformance/until.ts';
@@ -14,76 +13,17 @@ import {
   brokers,
   connect,
   consume,
-  keep,
+  consumeInChild,
+  kill,
+  library,
   message,
   numbers,
   publish,
-  settle,
   textOf,
   topologyOf,
   until,
 } from './kafka-fixture.ts';
 import { connect as connectClient } from './traps-connect.ts';
-
-const children: ChildProcess[] = [];
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
-    const gone = once(child, 'exit');
-    child.kill('SIGKILL');
-    await gone;
-  }
-});
-
-async function admin<T>(
-  use: (admin: ReturnType<InstanceType<typeof import('kafkajs').Kafka>['admin']>) => Promise<T>,
-): Promise<T> {
-  const { Kafka, logLevel } = await import('kafkajs');
-  const one = new Kafka({ brokers: [brokers.replace('kafka://', '')], logLevel: logLevel.NOTHING }).admin();
-  await one.connect();
-  try {
-    return await use(one);
-  } finally {
-    await one.disconnect();
-  }
-}
-
-describe('a rebalance on Kafka', () => {
-  it('Trap 13: in the middle of a handler: what it completes afterwards is stale and is never committed', async () => {
-    const [one, two] = [await connect(), await connect()];
-    const topology = topologyOf({ partitions: 2 });
-    await one.adapter.declare(topology);
-    await publish(
-      one.adapter,
-      numbers(10).map((text, i) => message(topology, text, { partition: i % 2 })),
-    );
-    const first = await consume(one.adapter, topology, { handle: keep });
-    await until(() => first.got.length === 10);
-    const second = await consume(two.adapter, topology, { handle: keep });
-    await until(() => second.got.length === 5 && first.revoked.length > 0);
-    const moved = second.got[0]!.shard;
-    const stale = first.got.filter(({ shard }) => shard === moved);
-    expect(await settle(first.source, ...stale.map((delivery) => ({ kind: 'done', delivery }) as const))).toEqual(
-      stale.map(() => 'stale'),
-    );
-    const kept = first.got.filter(({ shard }) => shard !== moved);
-    await settle(first.source, ...kept.map((delivery) => ({ kind: 'done', delivery }) as const));
-    const committed = async (): Promise<Map<number, string>> => {
-      const group = `${topology.topic}--billing`;
-      const [found] = await admin((one) => one.fetchOffsets({ groupId: group, topics: [topology.topic] }));
-      return new Map(found!.partitions.map(({ partition, offset }) => [partition, offset]));
-    };
-    await until(async () => (await committed()).get(1 - moved) === '5');
-    expect((await committed()).get(moved)).toBe('0');
-    // Neither when the former owner goes, which commits whatever is its own.
-    await one.adapter.close();
-    expect((await committed()).get(moved)).toBe('0');
-    await second.source.stop();
-    const third = await consume(two.adapter, topology);
-    await until(() => third.got.length === 5);
-    expect(third.got.map(({ shard }) => shard)).toEqual([moved, moved, moved, moved, moved]);
-  });
-});
 
 describe('the order of keys on Kafka', () => {
   it('Trap 51: the consumer dies with many messages of each key unsettled: they come again in order, behind what was done', async () => {
@@ -96,22 +36,14 @@ describe('the order of keys on Kafka', () => {
       Array.from({ length: 30 }, (_, n) => keys.map((key) => message(topology, `${key}${n}`, { key }))).flat(),
     );
     const settles = keys.flatMap((key) => numbers(7, key));
-    const script = new URL('./kafka-child.ts', import.meta.url).pathname;
-    const child = spawn(process.execPath, [script, brokers, JSON.stringify(topology), settles.join(',')], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    children.push(child);
-    const lines: string[] = [];
-    createInterface({ input: child.stdout! }).on('line', (line) => lines.push(line));
+    const { child, lines } = consumeInChild(topology, settles.join(','));
     const of = (what: string): string[] => lines.filter((line) => line.startsWith(`${what} `));
     await until(
       () => of('got').length === 90 && of('settled').length === settles.length,
       () => lines.length,
     );
     await until(async () => (await adapter.backlog(topology, 'billing')).ready! <= 69);
-    const gone = once(child, 'exit');
-    child.kill('SIGKILL');
-    await gone;
+    await kill(child);
     const { got } = await consume(adapter, topology);
     await until(
       () => keys.every((key) => got.some((one) => textOf(one) === `${key}29`)),
@@ -173,17 +105,20 @@ describe('the partition of a key on Kafka', () => {
       const [outcome] = await publish(adapter, [message(topology, key, { key })]);
       expect(outcome!.kind).toBe('confirmed');
     }
-    const { Kafka, Partitioners, logLevel } = await import('kafkajs');
-    const plain = brokers.replace('kafka://', '');
-    const producer = new Kafka({ brokers: [plain], logLevel: logLevel.NOTHING }).producer({
-      createPartitioner: Partitioners.DefaultPartitioner,
-    });
+    const producer = library().producer({ createPartitioner: Partitioners.DefaultPartitioner });
     await producer.connect();
     await producer.send({ topic: topology.topic, messages: keys.map((key) => ({ key, value: key })) });
     await producer.disconnect();
     const installed = await ensureInstalled(releaseOf('kafka'));
     const source = new URL('../fleet/kafka/KeyedProducer.java', import.meta.url).pathname;
-    await promisify(execFile)('java', ['-cp', `${installed}/libs/*`, source, plain, topology.topic, ...keys]);
+    await promisify(execFile)('java', [
+      '-cp',
+      `${installed}/libs/*`,
+      source,
+      brokers.replace('kafka://', ''),
+      topology.topic,
+      ...keys,
+    ]);
     const { got } = await consume(adapter, topology);
     await until(
       () => got.length === 3 * keys.length,
