@@ -9,6 +9,7 @@ import { checkHalts, checkPatience, warnOfInbox } from './consume/fit.ts';
 import { type BatchOptions, type ConsumeOptions, checkBatchOptions, consumePlan } from './consume/options.ts';
 import { type DeadLetters, deadLettersOf } from './dead-letters.ts';
 import { createTopologies } from './declare.ts';
+import { DEFAULT_TIMEOUT_MS } from './declare-attempt.ts';
 import { fromAdapter, HoldfastError, isHoldfastError, textOf } from './errors.ts';
 import type { Emitter, EventName, Listener } from './events.ts';
 import { checkHealth, type Health } from './health.ts';
@@ -106,8 +107,6 @@ export interface ClientSetup {
   /** Ends a spill store that is this client's alone. */
   readonly closeStore?: (() => Promise<void>) | undefined;
 }
-
-const DEFAULT_TIMEOUT_MS = 30_000;
 
 /** One that is none would fail for every message, and fill the dead letters. */
 function checkHandler(handler: unknown): void {

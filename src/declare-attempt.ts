@@ -5,6 +5,9 @@ import { fromAdapter, HoldfastError, textOf } from './errors.ts';
 import { withRetries } from './policy/retry.ts';
 import type { Topology } from './port.ts';
 
+/** Of whoever does not say how long. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
+
 /** How long one caller waits. */
 export interface Limit {
   readonly timeoutMs: number;

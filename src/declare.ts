@@ -1,6 +1,6 @@
 /** Which topologies this client has declared: each once, and again only when a group is added. */
 
-import { type Attempt, attempt, type Limit } from './declare-attempt.ts';
+import { type Attempt, attempt, DEFAULT_TIMEOUT_MS, type Limit } from './declare-attempt.ts';
 import { HoldfastError } from './errors.ts';
 import type { Emitter } from './events.ts';
 import type { BrokerAdapter, GroupTopology, OutboxShape, Topology } from './port.ts';
@@ -129,7 +129,7 @@ export function createTopologies(
       const base = topologyOf(shapeOf(topic), adapter.capabilities);
       const start = from === undefined ? {} : { from };
       const groups = [...base.groups.filter(({ name }) => name !== group), { name: group, ordered, ...start }];
-      const topology = await declare({ ...base, groups }, { timeoutMs: 30_000 });
+      const topology = await declare({ ...base, groups }, { timeoutMs: DEFAULT_TIMEOUT_MS });
       byTopic.add(topic);
       return { topology, ordered };
     },

@@ -40,6 +40,20 @@ export function groupsOf(
   }));
 }
 
+/** Whether it has a group that goes by key (G5). */
+export const isOrdered = ({ groups }: Pick<OutboxShape, 'groups'>): boolean => groups.some(({ ordered }) => ordered);
+
+const orderedTopics = new WeakMap<object, boolean>();
+/** The same of a definition; asked with each publish, so it is remembered. */
+export function isOrderedTopic(topic: Pick<Topic, 'options'>): boolean {
+  let ordered = orderedTopics.get(topic);
+  if (ordered === undefined) {
+    ordered = isOrdered({ groups: groupsOf(topic.options) });
+    orderedTopics.set(topic, ordered);
+  }
+  return ordered;
+}
+
 export const hasLanes = (options: Pick<TopicOptions<unknown>, 'priority'>): boolean => options.priority !== undefined;
 
 /** What the outbox remembers of a topic, so that a relay can declare and route without the topic object. */

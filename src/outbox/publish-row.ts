@@ -3,6 +3,7 @@
 import type { ClientInternals } from '../client.ts';
 import { isHoldfastError, textOf } from '../errors.ts';
 import type { OutboxRow, OutboxShape } from '../port.ts';
+import { isOrdered } from '../shape.ts';
 import type { Settled } from './flight.ts';
 
 /** A definition is stored once and shared by its rows, so it is parsed once. */
@@ -24,8 +25,8 @@ function parsed(text: string): OutboxShape | undefined {
 
 /** The key whose rows are published one after the other: those of ordered topics. */
 export function chainOf(row: OutboxRow): string | undefined {
-  const ordered = row.key !== undefined && shapeOf(row)?.groups.some((group) => group.ordered) === true;
-  return ordered ? `${row.topic}\n${row.key}` : undefined;
+  const shape = row.key === undefined ? undefined : shapeOf(row);
+  return shape !== undefined && isOrdered(shape) ? `${row.topic}\n${row.key}` : undefined;
 }
 
 /** Trying again cannot help: the row is parked with the error as its reason. */

@@ -4,7 +4,7 @@ import { HoldfastError, isHoldfastError, textOf } from '../errors.ts';
 import { checkHeaders, checkId, checkKey, newId, noHeaders } from '../message.ts';
 import { anything, type Check, checkOptions, durationMs, oneOf, positiveMs } from '../options.ts';
 import type { Headers, OutboxAddOptions, Priority } from '../port.ts';
-import { groupsOf, hasLanes } from '../shape.ts';
+import { hasLanes, isOrderedTopic } from '../shape.ts';
 import type { Topic } from '../topic.ts';
 import { DEFAULT_MAX_BYTES, encode } from './encode.ts';
 import { validate } from './validate.ts';
@@ -62,17 +62,10 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
   const dedupeKey = options.dedupeKey === undefined ? ask(topic, 'dedupeKey', payload) : options.dedupeKey;
   if (dedupeKey !== undefined) checkId('dedupeKey', dedupeKey);
   if (options.id !== undefined) checkId('id', options.id);
-  const ordered = isOrdered(topic);
-  if (ordered && key === undefined) {
-    throw new HoldfastError(
-      'invalid-message',
-      `Topic "${topic.name}" has an ordered group, so every message needs a key`,
-      { details: { field: 'key' } },
-    );
-  }
+  checkKeyed(topic, key);
   // Whole milliseconds, as brokers and databases take them.
   const delayMs = Math.ceil(options.delayMs ?? 0);
-  if (ordered && delayMs > 0) {
+  if (delayMs > 0 && isOrderedTopic(topic)) {
     throw new HoldfastError(
       'invalid-message',
       `Topic "${topic.name}" has an ordered group: delay and order exclude each other (S14)`,
@@ -92,6 +85,15 @@ function build(topic: Topic, payload: unknown, options: OutboxAddOptions = {}, m
     delayMs,
     expiresInMs: options.expiresInMs === undefined ? undefined : Math.ceil(options.expiresInMs),
   };
+}
+
+export function checkKeyed(topic: Topic, key: string | undefined): void {
+  if (key !== undefined || !isOrderedTopic(topic)) return;
+  throw new HoldfastError(
+    'invalid-message',
+    `Topic "${topic.name}" has an ordered group, so every message needs a key`,
+    { details: { field: 'key' } },
+  );
 }
 
 /** What a function of the topic's says of a payload. One that throws has refused the message. */
@@ -137,16 +139,6 @@ function laneOf(topic: Topic, payload: unknown, asked: Priority | undefined): Pr
     );
   }
   return lane;
-}
-
-const orderedTopics = new WeakMap<object, boolean>();
-export function isOrdered(topic: Topic): boolean {
-  let ordered = orderedTopics.get(topic);
-  if (ordered === undefined) {
-    ordered = groupsOf(topic.options).some((group) => group.ordered);
-    orderedTopics.set(topic, ordered);
-  }
-  return ordered;
 }
 
 export function checkAddOptions(options: OutboxAddOptions | undefined): void {

@@ -1,13 +1,14 @@
 /** What comes before the publisher: a payload is checked and encoded, its topic declared, and the message routed. */
 
 import type { Topologies } from '../declare.ts';
-import type { Limit } from '../declare-attempt.ts';
+import { DEFAULT_TIMEOUT_MS, type Limit } from '../declare-attempt.ts';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { checkOptions, positiveMs, signal } from '../options.ts';
 import type { BrokerAdapter, OutboxAddOptions, Topology } from '../port.ts';
+import { isOrderedTopic } from '../shape.ts';
 import type { Topic } from '../topic.ts';
 import { inTime, type Until } from './in-time.ts';
-import { isOrdered, MESSAGE_CHECKS, prepare } from './prepare.ts';
+import { MESSAGE_CHECKS, prepare } from './prepare.ts';
 import type { Publisher, Receipt } from './publisher.ts';
 import { route } from './route.ts';
 import { createTurns } from './turns.ts';
@@ -31,7 +32,6 @@ export interface PublishSetup {
 export type Publish = (topic: Topic, payload: unknown, options: PublishOptions | undefined) => Promise<Receipt>;
 
 const PUBLISH_CHECKS = { ...MESSAGE_CHECKS, timeoutMs: positiveMs, signal };
-const DEFAULT_TIMEOUT_MS = 30_000;
 
 const limitOf = (deadline: number, abort: AbortSignal | undefined): Limit => ({
   timeoutMs: Math.max(0, deadline - Date.now()),
@@ -50,7 +50,7 @@ export function createPublish({ adapter, publisher, topologies, source, maxBytes
     // Neither is awaited where it need not be, so that publishes of one tick share a batch.
     let topology = topologies.known(topic);
     const waits = topology === undefined || preparing instanceof Promise;
-    const turn = turns.take(topic.name, waits && isOrdered(topic));
+    const turn = turns.take(topic.name, waits && isOrderedTopic(topic));
     try {
       const prepared = preparing instanceof Promise ? await inTime(topic.name, preparing, until) : preparing;
       if (prepared.delayMs > 0 && adapter.capabilities.delayedPublish === 'none') {

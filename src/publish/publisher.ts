@@ -9,6 +9,7 @@ import type { Emitter } from '../events.ts';
 import type { SpillSettings } from '../outbox/spill-options.ts';
 import { type Breaker, type BreakerOptions, circuitBreaker } from '../policy/circuit-breaker.ts';
 import type { BrokerAdapter, Outgoing, Topology } from '../port.ts';
+import { isOrdered } from '../shape.ts';
 import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
 import { createDeadlines } from './deadlines.ts';
@@ -56,8 +57,6 @@ export interface Publisher {
   /** Waits for what is pending, at most `drainMs`; answers the rest. Returns how many had an unknown outcome. */
   close(drainMs: number): Promise<{ readonly unknown: number }>;
 }
-
-const isOrdered = (topology: Topology): boolean => topology.groups.some((group) => group.ordered);
 
 interface Destination {
   readonly topic: string;
