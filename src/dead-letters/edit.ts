@@ -5,8 +5,8 @@ import { checkHeaders, checkKey } from '../message.ts';
 import { anything, type Check, checkOptions, positiveMs, text } from '../options.ts';
 import { partitionOf } from '../partition.ts';
 import type { Headers, Outgoing, StoredLetter } from '../port.ts';
-import { prepare } from '../publish/prepare.ts';
-import { groupsOf } from '../shape.ts';
+import { encode } from '../publish/encode.ts';
+import { checkKeyed, prepare } from '../publish/prepare.ts';
 import { letterName } from './letter.ts';
 import type { LettersContext } from './walk.ts';
 
@@ -90,25 +90,13 @@ async function contentOf(
     const prepared = await prepare(topic, edit.payload, key === undefined ? undefined : { key }, maxBytes);
     return { body: prepared.body, contentType: prepared.contentType, key: prepared.key };
   }
-  const body = edit.body?.slice() ?? old.body;
+  // Bytes are copied: whoever edits many letters may use one buffer for all.
+  const { body } = encode(topic.name, undefined, edit.body ?? old.body, topic.options.maxBytes ?? maxBytes);
   const contentType = old.contentType ?? topic.options.codec?.contentType ?? 'application/json';
-  const most = topic.options.maxBytes ?? maxBytes;
-  if (body.byteLength > most) {
-    throw new HoldfastError(
-      'message-too-large',
-      `the body has ${body.byteLength} bytes, more than the limit of ${most}`,
-      {
-        details: { topic: topic.name, bytes: body.byteLength, maxBytes: most },
-      },
-    );
-  }
   await decode(topic, { message: { body, contentType } });
   const key = edit.key ?? old.key;
   if (key !== undefined) checkKey(key);
-  else if (groupsOf(topic.options).some(({ ordered }) => ordered))
-    throw new HoldfastError('invalid-message', 'the topic has an ordered group, so every message needs a key', {
-      details: { field: 'key' },
-    });
+  checkKeyed(topic, key);
   return { body, contentType, key };
 }
 

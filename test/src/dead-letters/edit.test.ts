@@ -110,6 +110,19 @@ describe('an edited replay', () => {
     expect(messages).toEqual([]);
   });
 
+  it('keeps the bytes that it was given, also of a buffer that is used for each letter anew', async () => {
+    const { letters, messages } = await begin(orders, two);
+    const shared = Buffer.alloc(20);
+    await letters.replay({
+      edit({ id }) {
+        shared.write(id === 'old-0' ? '{"n":1,"to":"alice"}' : '{"n":2,"to":"carol"}');
+        return { body: shared };
+      },
+    });
+    await until(() => messages.length === 2);
+    expect(messages.map(({ payload }) => payload.to).sort()).toEqual(['alice', 'carol']);
+  });
+
   it('that dies is an ordinary letter with the link, and can be edited again', async () => {
     const { letters, messages, state } = await begin(orders, two.slice(0, 1));
     state.fails = true;
