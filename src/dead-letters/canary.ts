@@ -1,8 +1,8 @@
 import { isHoldfastError } from '../errors.ts';
 import { checkOptions, count, func, positiveMs } from '../options.ts';
+import { pause } from '../pause.ts';
 import type { StoredLetter } from '../port.ts';
 import { type Letter, letterOf } from './letter.ts';
-import { pause } from './pause.ts';
 import { type LettersContext, walk } from './walk.ts';
 
 export interface CanaryOptions {

@@ -6,8 +6,8 @@ import { HALTED } from '../consume/outcome.ts';
 import { fromAdapter, isHoldfastError } from '../errors.ts';
 import { checkKey, identityOf } from '../message.ts';
 import { checkOptions, flag, positiveMs, signal as signalCheck } from '../options.ts';
-import type { Halt, HaltedKey, HaltStore, StoredLetter } from '../port.ts';
-import { pause } from './pause.ts';
+import { pause } from '../pause.ts';
+import type { Halt, HaltStore, StoredLetter } from '../port.ts';
 import { asked, type LettersContext, nameOf, walk } from './walk.ts';
 
 export interface ReleaseOptions {
@@ -94,7 +94,7 @@ export async function release(context: LettersContext, key: string, options: Rel
     note(halt);
     if (!halt.releasing) return { state: 'halted', handled, left };
     if (halt.messages.some((message) => !sent.has(message)))
-      await sendBack(context, { key, of, order: last, sent, signal });
+      await sendBack(context, { key, order: last, sent, signal });
     const now = performance.now();
     if (now >= againAt) {
       sent.clear();
@@ -102,12 +102,8 @@ export async function release(context: LettersContext, key: string, options: Rel
       againAt = now + againMs;
     }
     if (now - movedAt >= patienceMs) {
-      if (
-        !skipMissing ||
-        head === undefined ||
-        (await isThere(context, { key, of, order: [head], sent: new Set(), signal }))
-      )
-        return { state: 'waiting', handled, left };
+      const missing = skipMissing && head !== undefined && !(await isThere(context, key, head, signal));
+      if (!missing) return { state: 'waiting', handled, left };
       await told(context, () => halts.through(of, head!));
       movedAt = now;
     }
@@ -123,7 +119,6 @@ export async function release(context: LettersContext, key: string, options: Rel
 
 interface Wanted {
   readonly key: string;
-  readonly of: HaltedKey;
   /** Names of those that wait, in order. */
   readonly order: readonly string[];
   /** Those of them that are on their way. */
@@ -167,9 +162,14 @@ async function sendBack(context: LettersContext, { key, order, sent, signal }: W
   }
 }
 
-async function isThere(context: LettersContext, { key, order, signal }: Wanted): Promise<boolean> {
+async function isThere(
+  context: LettersContext,
+  key: string,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   for await (const page of letters(context, key, signal)) {
-    if (page.some((letter) => nameOfLetter(letter) === order[0])) return true;
+    if (page.some((letter) => nameOfLetter(letter) === name)) return true;
   }
   return false;
 }

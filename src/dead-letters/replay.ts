@@ -2,13 +2,12 @@ import { REPLAY_MARK } from '../consume/marks.ts';
 import { fromAdapter } from '../errors.ts';
 import { identityOf } from '../message.ts';
 import { type Check, flag, func, object, positive } from '../options.ts';
-import { rateLimit } from '../policy/rate.ts';
+import { rateLimit, taken } from '../policy/rate.ts';
 import type { Inbox, Outgoing, SettleOutcome, StoredLetter } from '../port.ts';
 import { type CanaryOptions, checkCanary, type Halted, watchCanary } from './canary.ts';
 import { edited, type LetterEdit } from './edit.ts';
 import { checkFilter, date, type LetterFilter } from './filter.ts';
 import { deadTimeOf, type Letter, letterName, letterOf } from './letter.ts';
-import { pause } from './pause.ts';
 import { asked, type LettersContext, nameOf, walk } from './walk.ts';
 
 export interface ReplayOptions<I = unknown> extends LetterFilter {
@@ -89,9 +88,8 @@ export async function replay(context: LettersContext, options: ReplayOptions = {
     }
     const ids: string[] = [];
     for (const batch of ratePerSecond === undefined ? [letters] : letters.map((letter) => [letter])) {
-      // Also an abort that came while the last one was on its way.
-      signal?.throwIfAborted();
-      for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now())) await pause(ms, signal);
+      // Rejects also for an abort that came while the last one was on its way.
+      await taken(rate, signal);
       await crashPoint?.('replay:moving');
       const outcomes = await move(batch, messages);
       const sent = batch.filter((letter) => outcomes.get(letter) === 'settled');

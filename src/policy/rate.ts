@@ -1,3 +1,5 @@
+import { pause } from '../pause.ts';
+
 export interface Rate {
   /** Milliseconds until the next may start: 0 takes one now. */
   take(now: number): number;
@@ -16,19 +18,7 @@ function after(now: number, nextAt: number, spacingMs: number): number {
 }
 
 /** At most `perSecond` starts a second, evenly spaced, without saving up for a burst. */
-export function rateLimit(perSecond: number | undefined): Rate {
-  if (perSecond === undefined) return { take: () => 0, waitMs: () => 0 };
-  const spacingMs = 1_000 / perSecond;
-  let nextAt = Number.NEGATIVE_INFINITY;
-  return {
-    waitMs: (now) => Math.max(0, nextAt - now),
-    take(now) {
-      if (now < nextAt) return nextAt - now;
-      nextAt = after(now, nextAt, spacingMs);
-      return 0;
-    },
-  };
-}
+export const rateLimit = (perSecond: number | undefined): Rate => sharedRate().join(perSecond);
 
 /** One consumer's part in the rate of its group. */
 export interface RateShare extends Rate {
@@ -114,19 +104,10 @@ function sharedRate(): { readonly size: number; join(perSecond: number | undefin
 }
 
 /** Takes the next start, and waits for it. Rejects with the signal's reason. */
-export async function taken(rate: Rate, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    signal.throwIfAborted();
-    const ms = rate.take(performance.now());
-    if (ms === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, Math.ceil(ms));
-      function done(): void {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      }
-      signal.addEventListener('abort', done, { once: true });
-    });
+export async function taken(rate: Rate, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  for (let ms = rate.take(performance.now()); ms > 0; ms = rate.take(performance.now())) {
+    await pause(Math.ceil(ms), signal);
+    signal?.throwIfAborted();
   }
 }
