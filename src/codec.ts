@@ -1,5 +1,6 @@
 import { HoldfastError } from './errors.ts';
 import { assertHarmless, isPoisoned, MAX_DEPTH } from './harmless.ts';
+import { classOf } from './options.ts';
 import { printable } from './printable.ts';
 
 /** Turns payloads into bytes and back. `decode(encode(value))` must equal `value`. */
@@ -98,11 +99,6 @@ function faultOfObject(object: object, depth: number): Fault | undefined {
 function within(found: Fault, name: string | number): Fault {
   found.path.push(name);
   return found;
-}
-
-function classOf(object: object): string {
-  const made: unknown = object.constructor;
-  return typeof made === 'function' && made.name !== '' ? printable(made.name, 64) : 'a class';
 }
 
 function refusal({ why, path }: Fault): HoldfastError {

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { HoldfastError, isHoldfastError, textOf } from './errors.ts';
+import { isPlainObject } from './options.ts';
 import type { Headers, Incoming, Priority } from './port.ts';
 import { isPrintable } from './printable.ts';
 
@@ -75,7 +76,7 @@ export function checkKey(value: unknown): void {
 
 /** Copies the headers, so that later changes by the caller have no effect. */
 export function checkHeaders(headers: unknown): Headers {
-  if (!isPlain(headers)) invalid('headers', 'must be a plain object of strings');
+  if (!isPlainObject(headers)) invalid('headers', 'must be a plain object of strings');
   const entries = entriesOf(headers);
   if (entries.length > MAX_HEADERS) invalid('headers', `must be at most ${MAX_HEADERS}, received ${entries.length}`);
   const copy: Record<string, string> = Object.create(null) as Record<string, string>;
@@ -95,13 +96,6 @@ export function checkHeaders(headers: unknown): Headers {
   if (bytes > MAX_HEADER_BYTES)
     invalid('headers', `must be at most ${MAX_HEADER_BYTES} bytes in all, received ${bytes}`);
   return copy;
-}
-
-/** A Map, or the Headers of fetch, would seem to be empty. */
-function isPlain(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }
 
 function entriesOf(headers: object): readonly [string, unknown][] {

@@ -75,6 +75,13 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** A Map, a Set or the Headers of fetch would seem to be empty. */
+export function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
 /** Longest wait that Node's timers keep; above it they fire at once. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
@@ -122,10 +129,10 @@ export function describe(value: unknown): string {
   return value === undefined ? 'undefined' : `a ${typeof value}`;
 }
 
-function classOf(object: object): string {
+export function classOf(object: object): string {
   const prototype = Object.getPrototypeOf(object) as { readonly constructor?: unknown } | null;
   const made = prototype?.constructor;
-  return typeof made === 'function' ? printable(made.name, 64) : 'no prototype';
+  return typeof made === 'function' ? printable(made.name, 64) || 'a class' : 'no prototype';
 }
 
 /** The candidate within two edits (or a third of the length), if any. */

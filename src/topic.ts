@@ -1,7 +1,17 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Codec } from './codec.ts';
 import { isName } from './message.ts';
-import { type Check, type Checks, count, describe, func, OptionsError, oneOf, problemsOf } from './options.ts';
+import {
+  type Check,
+  type Checks,
+  count,
+  describe,
+  func,
+  isPlainObject,
+  OptionsError,
+  oneOf,
+  problemsOf,
+} from './options.ts';
 import { toEntry } from './outbox/entry.ts';
 import type { EntrySource, Priority } from './port.ts';
 import { printable } from './printable.ts';
@@ -64,13 +74,6 @@ function wrongGroups(groups: unknown): readonly (string | undefined)[] {
       ? problemsOf('defineTopic', group, GROUP, {}, `groups.${printable(name, 64)}.`)
       : [`"groups.${printable(name, 64)}" must be an object, received ${describe(group)}`]),
   ]);
-}
-
-/** A Map or a Set would seem to hold no group. */
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }
 
 const priorityOption: Check = (value) =>
