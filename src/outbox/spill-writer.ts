@@ -1,6 +1,7 @@
 /** Messages on their way into the spill store: many by one transaction, one transaction at a time, never more than it may hold. */
 
 import type { SpillEntry, SpillState, SpillStore } from '../port.ts';
+import { isUnsure } from '../publish/publish-errors.ts';
 import type { Pending } from '../publish/queue.ts';
 import type { Topic } from '../topic.ts';
 import { shapeTextOf, shardOf } from './entry.ts';
@@ -78,7 +79,7 @@ export function createSpillWriter(options: SpillWriterOptions): SpillWriter {
     } catch (error) {
       reserved -= bytes;
       // What may be there counts, until the next measure.
-      if ((error as { readonly outcome?: unknown } | null)?.outcome === 'unknown') used += bytes;
+      if (isUnsure(error)) used += bytes;
       for (const pending of batch) pending.writing = false;
       failed(batch, error);
       return;

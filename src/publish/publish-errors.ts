@@ -7,6 +7,10 @@ import type { Pending } from './queue.ts';
 /** Whether it may be stored: an attempt ended without saying, or one is on its way, to the broker or into the spill store. */
 export const isOut = (pending: Pending): boolean => pending.maybeStored || pending.inFlight || pending.writing;
 
+/** What a spill store has rejected with may be stored all the same. */
+export const isUnsure = (error: unknown): boolean =>
+  (error as { readonly outcome?: unknown } | null)?.outcome === 'unknown';
+
 export function lateError(pending: Pending): HoldfastError {
   const { outgoing, lastError } = pending;
   const { id, topology } = outgoing;
@@ -87,14 +91,13 @@ export function spillFullError(pending: Pending, maxBytes: number): HoldfastErro
 
 export function spillFailedError(pending: Pending, error: unknown): HoldfastError {
   const { id, topology } = pending.outgoing;
-  const unsure = (error as { readonly outcome?: unknown } | null)?.outcome === 'unknown';
   return new HoldfastError(
     'spill-failed',
     `Message ${id} on "${topology.topic}" could not be sent, nor kept in the spill store: ${textOf(error)}`,
     {
       cause: error,
       details: { id, topic: topology.topic },
-      outcome: unsure || pending.maybeStored || pending.inFlight ? 'unknown' : 'not-sent',
+      outcome: isUnsure(error) || isOut(pending) ? 'unknown' : 'not-sent',
     },
   );
 }
