@@ -9,11 +9,9 @@ import {
   operator,
   publish,
   rabbitmqUrl,
-  say,
   texts,
   topologyOf,
   until,
-  versionOf,
 } from './rabbitmq-fixture.ts';
 
 afterEach(closeAll);
@@ -126,26 +124,6 @@ describe('rabbitmq: publishing and consuming', () => {
     expect(billing.texts()).toEqual(['a', 'b']);
     // Without a key it is of the first shard.
     expect(board.received.map(({ shard }) => shard).sort()).toEqual([0, 2]);
-  });
-
-  it('gives back a message, which comes again unspent and marked as redelivered', async () => {
-    const { adapter } = await open();
-    const topology = topologyOf({ billing: 'unordered' });
-    await adapter.declare(topology);
-    await publish(adapter, texts(topology, ['a']));
-    const consumer = await consume(adapter, topology, 'billing');
-    for (let round = 1; round <= 25; round++) {
-      await until(() => consumer.received.length === round);
-      expect(await consumer.settle('give-back', [consumer.received.at(-1)!])).toEqual(['settled']);
-    }
-    await until(() => consumer.received.length === 26);
-    expect(consumer.received.at(-1)).toMatchObject({ redelivered: true, message: { marks: {} } });
-    // Until 4.2 the broker counts what is given back like what its consumer died of; from 4.3 on it tells them apart.
-    const version = await versionOf();
-    expect(consumer.received.at(-1)!.suspect).toBe(!version.atLeast(4, 3));
-    say(version, `what was given back 25 times is ${version.atLeast(4, 3) ? 'no' : 'a'} suspect`);
-    expect(await consumer.settle('done', [consumer.received.at(-1)!])).toEqual(['settled']);
-    expect(await consumer.settle('done', [consumer.received.at(-1)!])).toEqual(['stale']);
   });
 
   it('settles in any order, and gives the rest to the next consumer when it stops', async () => {

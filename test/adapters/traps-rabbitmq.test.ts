@@ -1,5 +1,6 @@
 import { rabbitmq } from '../../adapters/rabbitmq/index.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
+import { managementApi } from './rabbitmq-fixture.ts';
 import { consumeTraps } from './traps-consume.ts';
 import { trapFleet } from './traps-fleet.ts';
 import { pausedTrap } from './traps-paused.ts';
@@ -17,14 +18,8 @@ rotationTrap({
   fleet,
   login: (url, username, password) => rabbitmq({ url, username, password }),
   async setPassword(username, password) {
+    const put = (path: string, body: object) => managementApi('PUT', path, body, fleet.server().managementUrl);
     await put(`/users/${username}`, { password, tags: '' });
     await put(`/permissions/%2F/${username}`, { configure: '.*', write: '.*', read: '.*' });
   },
 });
-
-async function put(path: string, body: object): Promise<void> {
-  const { origin, username, password } = new URL(fleet.server().managementUrl!);
-  const headers = { authorization: `Basic ${btoa(`${username}:${password}`)}` };
-  const response = await fetch(`${origin}/api${path}`, { method: 'PUT', headers, body: JSON.stringify(body) });
-  if (!response.ok) throw new Error(`PUT ${path}: ${response.status}`);
-}
