@@ -1,6 +1,18 @@
 /** A broker adapter for tests of the core: each function may be replaced, the rest does nothing and succeeds. */
 
-import type { BrokerAdapter, Capabilities, Inbox, Outgoing, PublishOutcome, Receive, Source } from '../../src/port.ts';
+import { type Client, connect } from '../../src/index.ts';
+import type {
+  BrokerAdapter,
+  Capabilities,
+  Delivery,
+  Inbox,
+  Incoming,
+  Outgoing,
+  PublishOutcome,
+  Receive,
+  Settlement,
+  Source,
+} from '../../src/port.ts';
 
 const capabilities: Capabilities = {
   durability: 'memory',
@@ -66,6 +78,80 @@ export function fakeSource(own: Partial<Source> = {}): Source {
     resume() {},
     async stop() {},
     ...own,
+  };
+}
+
+/** The first delivery of a message that is its number. */
+export function deliveryOf(
+  n: number,
+  { message, ...more }: Partial<Omit<Delivery, 'message'>> & { readonly message?: Partial<Incoming> } = {},
+): Delivery {
+  return {
+    message: {
+      id: `id-${n}`,
+      source: 's',
+      body: new TextEncoder().encode(String(n)),
+      contentType: 'application/json',
+      key: undefined,
+      dedupeKey: undefined,
+      headers: {},
+      marks: {},
+      publishedAt: undefined,
+      expiresAt: undefined,
+      ...message,
+    },
+    lane: 'normal',
+    shard: 0,
+    epoch: 1,
+    redelivered: false,
+    suspect: false,
+    position: String(n),
+    handle: n,
+    ...more,
+  };
+}
+
+/** A client whose one source is in the test's hands. */
+export interface InHand {
+  readonly client: Client;
+  readonly settled: readonly Settlement[];
+  readonly extended: readonly (readonly Delivery[])[];
+  /** Of `pause`, `resume` and `stop`. */
+  readonly calls: readonly string[];
+  deliver(...batch: readonly Delivery[]): void;
+  revoke(epoch: number): void;
+}
+
+export async function inHand(able: Partial<Capabilities> = {}): Promise<InHand> {
+  let receive!: Receive;
+  const settled: Settlement[] = [];
+  const extended: (readonly Delivery[])[] = [];
+  const calls: string[] = [];
+  const adapter = fakeAdapter({
+    capabilities: able,
+    subscribe: async (_, given) => {
+      receive = given;
+      return fakeSource({
+        async settle(batch) {
+          settled.push(...batch);
+          return batch.map(() => 'settled');
+        },
+        async extend(deliveries) {
+          extended.push(deliveries);
+        },
+        pause: () => void calls.push('pause'),
+        resume: () => void calls.push('resume'),
+        stop: async () => void calls.push('stop'),
+      });
+    },
+  });
+  return {
+    client: await connect({ adapter }),
+    settled,
+    extended,
+    calls,
+    deliver: (...batch) => receive.deliver(batch),
+    revoke: (epoch) => receive.revoked(epoch),
   };
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Client, connect, defineTopic } from '../../src/index.ts';
-import type { Delivery, Receive } from '../../src/port.ts';
-import { fakeAdapter, fakeSource } from './fake-adapter.ts';
+import type { Receive } from '../../src/port.ts';
+import { deliveryOf, fakeAdapter, fakeSource } from './fake-adapter.ts';
 
 const topic = defineTopic<number>('orders', { groups: ['billing', 'mail'] });
 
@@ -30,27 +30,7 @@ async function open(): Promise<Scene> {
   return Object.assign(scene, { client: await connect({ adapter }) });
 }
 
-const delivery: Delivery = {
-  message: {
-    id: 'm',
-    source: 'shop',
-    body: new TextEncoder().encode('1'),
-    contentType: 'application/json',
-    key: undefined,
-    dedupeKey: undefined,
-    headers: {},
-    marks: {},
-    publishedAt: undefined,
-    expiresAt: undefined,
-  },
-  lane: 'normal',
-  shard: 0,
-  epoch: 1,
-  redelivered: false,
-  suspect: false,
-  position: '1',
-  handle: undefined,
-};
+const delivery = deliveryOf(1);
 
 describe('S31: health', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] }));

@@ -1,71 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { memory, memoryBroker, virtualClock } from '../../../adapters/memory/index.ts';
 import { connect, defineTopic, RetryLater } from '../../../src/index.ts';
-import type { Delivery, Receive, Settlement } from '../../../src/port.ts';
-import { fakeAdapter, fakeSource, gate } from '../fake-adapter.ts';
+import { deliveryOf, gate, inHand } from '../fake-adapter.ts';
 
 const topic = defineTopic<number>('numbers', { groups: ['g'] });
 const once = { immediate: { retries: 0 }, delays: [] };
 
-function deliveryOf(n: number, more: Partial<Delivery> = {}): Delivery {
-  return {
-    message: {
-      id: `id-${n}`,
-      source: 's',
-      body: new TextEncoder().encode(String(n)),
-      contentType: 'application/json',
-      key: undefined,
-      dedupeKey: undefined,
-      headers: {},
-      marks: {},
-      publishedAt: undefined,
-      expiresAt: undefined,
-    },
-    lane: 'normal',
-    shard: 0,
-    epoch: 1,
-    redelivered: false,
-    suspect: false,
-    position: String(n),
-    handle: n,
-    ...more,
-  };
-}
-
-/** A client whose one source is in the test's hands. */
-async function inHand() {
-  let receive!: Receive;
-  const settled: Settlement[] = [];
-  const extended: (readonly Delivery[])[] = [];
-  const calls: string[] = [];
-  const adapter = fakeAdapter({
-    capabilities: { leases: true },
-    subscribe: async (_, given) => {
-      receive = given;
-      return fakeSource({
-        async settle(batch) {
-          settled.push(...batch);
-          return batch.map(() => 'settled');
-        },
-        async extend(deliveries) {
-          extended.push(deliveries);
-        },
-        pause: () => void calls.push('pause'),
-        resume: () => void calls.push('resume'),
-        stop: async () => void calls.push('stop'),
-      });
-    },
-  });
-  const client = await connect({ adapter });
-  return {
-    client,
-    settled,
-    extended,
-    calls,
-    deliver: (...list: Delivery[]) => receive.deliver(list),
-    revoke: (epoch: number) => receive.revoked(epoch),
-  };
-}
 const turns = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
 
 describe('consumer', () => {
@@ -98,7 +38,7 @@ describe('consumer', () => {
   });
 
   it('settles nothing of a lost epoch, and everything of the others', async () => {
-    const { client, settled, deliver, revoke } = await inHand();
+    const { client, settled, deliver, revoke } = await inHand({ leases: true });
     const finish = gate<void>();
     await client.consume(topic, { group: 'g', retry: once }, () => finish.opened);
     deliver(deliveryOf(1), deliveryOf(2, { epoch: 2 }), deliveryOf(3));
@@ -111,7 +51,7 @@ describe('consumer', () => {
   });
 
   it('renews the leases of what it holds, and only of that', async () => {
-    const { client, extended, deliver } = await inHand();
+    const { client, extended, deliver } = await inHand({ leases: true });
     const finish = gate<void>();
     await client.consume(topic, { group: 'g', concurrency: 1, leaseMs: 300 }, ({ payload }) =>
       payload === 1 ? undefined : finish.opened,
@@ -128,7 +68,7 @@ describe('consumer', () => {
   });
 
   it('G9: pauses, drains, settles, and only then stops the source', async () => {
-    const { client, settled, calls, deliver } = await inHand();
+    const { client, settled, calls, deliver } = await inHand({ leases: true });
     const finish = gate<void>();
     const consumer = await client.consume(topic, { group: 'g', concurrency: 1 }, () => finish.opened);
     deliver(deliveryOf(1), deliveryOf(2));

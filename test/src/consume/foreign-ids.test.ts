@@ -1,63 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { connect, defineTopic, memoryDedupe } from '../../../src/index.ts';
-import type { Delivery, Receive, Settlement } from '../../../src/port.ts';
+import { defineTopic, memoryDedupe } from '../../../src/index.ts';
+import type { Delivery } from '../../../src/port.ts';
 import { until } from '../../conformance/until.ts';
-import { fakeAdapter, fakeInbox, fakeSource } from '../fake-adapter.ts';
+import { deliveryOf, fakeInbox, inHand } from '../fake-adapter.ts';
 
 const topic = defineTopic<number>('numbers', { groups: ['g'] });
 
 /** As a producer sends it that knows nothing of us. */
-function foreign(position: string): Delivery {
-  return {
-    message: {
-      id: undefined,
-      source: undefined,
-      body: new TextEncoder().encode('1'),
-      contentType: undefined,
-      key: undefined,
-      dedupeKey: undefined,
-      headers: {},
-      marks: {},
-      publishedAt: undefined,
-      expiresAt: undefined,
-    },
-    lane: 'normal',
-    shard: 0,
-    epoch: 1,
-    redelivered: false,
-    suspect: false,
-    position,
-    handle: undefined,
-  };
-}
-
-async function open(stablePositions: boolean) {
-  let receive!: Receive;
-  const settled: Settlement[] = [];
-  const adapter = fakeAdapter({
-    capabilities: { stablePositions },
-    subscribe: async (_, given) => {
-      receive = given;
-      return fakeSource({
-        async settle(batch) {
-          settled.push(...batch);
-          return batch.map(() => 'settled');
-        },
-      });
-    },
-  });
-  const client = await connect({ adapter });
-  return { client, settled, deliver: (...batch: Delivery[]) => receive.deliver(batch) };
-}
+const foreign = (n: number): Delivery =>
+  deliveryOf(n, { message: { id: undefined, source: undefined, contentType: undefined } });
 
 describe('S26: a message without an id', () => {
   it('is handled at least once where nobody needs to tell it from others', async () => {
-    const { client, settled, deliver } = await open(false);
+    const { client, settled, deliver } = await inHand();
     let calls = 0;
     await client.consume(topic, { group: 'g' }, () => {
       calls += 1;
     });
-    deliver(foreign('1'), foreign('2'));
+    deliver(foreign(1), foreign(2));
     await until('both are settled', () => settled.length === 2);
     expect([calls, ...settled.map(({ kind }) => kind)]).toEqual([2, 'done', 'done']);
     await client.close();
@@ -67,12 +27,12 @@ describe('S26: a message without an id', () => {
     ['an inbox', { inbox: fakeInbox() }],
     ['a dedupe store', { dedupe: memoryDedupe() }],
   ])('is a dead letter as no-id, and never handled, where %s would have to know it', async (_, options) => {
-    const { client, settled, deliver } = await open(false);
+    const { client, settled, deliver } = await inHand();
     let calls = 0;
     await client.consume(topic, { group: 'g', ...options }, () => {
       calls += 1;
     });
-    deliver(foreign('1'));
+    deliver(foreign(1));
     await until('it is settled', () => settled.length === 1);
     expect(calls).toBe(0);
     expect(settled[0]).toMatchObject({ kind: 'dead', marks: { reason: 'no-id', attempts: '0' } });
@@ -83,14 +43,14 @@ describe('S26: a message without an id', () => {
     ['an inbox', { inbox: fakeInbox() }],
     ['a dedupe store', { dedupe: memoryDedupe() }],
   ])('is known to %s by its place, where a broker names each message for good', async (_, options) => {
-    const { client, settled, deliver } = await open(true);
+    const { client, settled, deliver } = await inHand({ stablePositions: true });
     let calls = 0;
     await client.consume(topic, { group: 'g', ...options }, () => {
       calls += 1;
     });
-    deliver(foreign('1'));
+    deliver(foreign(1));
     await until('it is settled', () => settled.length === 1);
-    deliver(foreign('1'), foreign('2'));
+    deliver(foreign(1), foreign(2));
     await until('all are settled', () => settled.length === 3);
     expect([calls, ...settled.map(({ kind }) => kind)]).toEqual([2, 'done', 'done', 'done']);
     await client.close();

@@ -2,34 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { orderedSchedule, unorderedSchedule } from '../../../src/consume/order.ts';
 import { type Work, workFor } from '../../../src/consume/work.ts';
-import type { Delivery, Priority } from '../../../src/port.ts';
+import type { Priority } from '../../../src/port.ts';
+import { deliveryOf } from '../fake-adapter.ts';
 
 let positions = 0;
 function work(key: string | undefined, lane: Priority = 'normal', epoch = 1): Work {
   positions += 1;
-  const message = {
-    id: String(positions),
-    source: 's',
-    body: new Uint8Array(),
-    contentType: undefined,
-    key,
-    dedupeKey: undefined,
-    headers: {},
-    marks: {},
-    publishedAt: undefined,
-    expiresAt: undefined,
-  };
-  const delivery: Delivery = {
-    message,
-    lane,
-    shard: 0,
-    epoch,
-    redelivered: false,
-    suspect: false,
-    position: String(positions),
-    handle: undefined,
-  };
-  return workFor(delivery);
+  return workFor(deliveryOf(positions, { lane, epoch, message: { key } }));
 }
 
 describe('orderedSchedule', () => {
