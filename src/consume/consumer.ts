@@ -150,7 +150,10 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
     mark,
     hold,
   };
-  const opened: Source = await source;
+  const opened: Source = await source.catch((error: unknown) => {
+    rate.leave();
+    throw error;
+  });
   const leaseTimer = adapter.capabilities.leases
     ? setInterval(() => void extend(), Math.floor(plan.leaseMs / 3))
     : undefined;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { type Client, type ConsumeOptions, connect, defineTopic } from '../../../src/index.ts';
+import type { BrokerAdapter } from '../../../src/port.ts';
 import { type Pace, pace } from '../../conformance/pace.ts';
 
 const topic = defineTopic<number>('jobs', { groups: { g: {}, other: {} } });
@@ -84,6 +85,25 @@ describe('ratePerSecond', () => {
       if (failures < 10) throw new Error('down');
     });
     calls.assertAtMost(PER_SECOND);
+  });
+
+  it('goes with a consumer whose subscription was refused', async () => {
+    const whole = memory();
+    let refused = false;
+    const adapter: BrokerAdapter = {
+      ...whole,
+      subscribe(subscription, receive) {
+        if (refused) return whole.subscribe(subscription, receive);
+        refused = true;
+        return Promise.reject(new Error('not now'));
+      },
+    };
+    const client = await connect({ adapter });
+    await expect(client.consume(topic, { ...options, ratePerSecond: 0.001 }, calls.begins)).rejects.toThrow('not now');
+    await client.consume(topic, { group: 'g' }, calls.begins);
+    await client.publishAll(topic, [1, 2, 3]);
+    await expect.poll(() => calls.starts.length).toBe(3);
+    await client.close();
   });
 
   it('one group’s rate is not another’s', async () => {
