@@ -132,15 +132,15 @@ class RolledBack extends Error {
 async function together(items: readonly Item[], context: BatchRun, handler: BatchHandler): Promise<Failures> {
   const { plan, topic, calls, closing } = context;
   const failures: Failures = new Map();
-  if (closing.aborted) return new Map(items.map((item) => [item, { error: lostError(topic.name, plan.group) }]));
   const first = items[0]!.work;
   try {
+    closing.throwIfAborted();
     context.breaker?.enter(
       first,
       items.map(({ work }) => work),
     );
   } catch {
-    // Each is refused by itself then, which puts it back.
+    // Each is refused by itself then, which puts or gives it back.
     return new Map(items.map((item) => [item, undefined]));
   }
   const startedAt = performance.now();
@@ -189,7 +189,10 @@ async function together(items: readonly Item[], context: BatchRun, handler: Batc
     for (const item of items) {
       if (failures.has(item)) continue;
       failures.set(item, shared ? { error } : undefined);
-      if (!shared && !(error instanceof RolledBack)) failed(item, error, context);
+      const { revoked, claimLost } = item.work;
+      // What is not ours any more, or not to be, has not failed: the handler was told to stop.
+      if (!shared && !(error instanceof RolledBack || revoked || claimLost || closing.aborted))
+        failed(item, error, context);
       const held = context.breaker !== undefined && context.breaker.state !== 'closed';
       if (error instanceof StoreFailed || closing.aborted || (!shared && (held || !leavesOne(item.work, context))))
         item.work.attempts -= 1;

@@ -106,3 +106,32 @@ it('handled is told for each message of a batch', async () => {
   expect(new Set(ids).size).toBe(10);
   await client.close();
 });
+
+it.each(['its consumer closes', 'it is lost'] as const)(
+  'G9: what a batch handler is told to leave, as %s, has not failed',
+  async (why) => {
+    const adapter = memory();
+    const client = await connect({ adapter });
+    await client.publishAll(topic, [1, 2, 3]);
+    const events: unknown[] = [];
+    for (const event of ['failed', 'breaker'] as const) client.on(event, (said) => events.push(said));
+    const [begun, left] = [gate(), gate()];
+    const consumer = await client.consumeBatches(
+      topic,
+      { group: 'g', batch: { size: 3, waitMs: 1_000 }, breaker: { failures: 2 } },
+      async (_, { signal }) => {
+        begun.open();
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        left.open();
+        throw signal.reason;
+      },
+    );
+    await begun.opened;
+    if (why === 'it is lost') adapter.disconnect();
+    const closed = consumer.close({ drainMs: why === 'it is lost' ? 10_000 : 0 });
+    await left.opened;
+    await closed;
+    expect(events).toEqual([]);
+    await client.close();
+  },
+);
