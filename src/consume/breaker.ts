@@ -23,12 +23,12 @@ export interface ConsumerBreakerOptions {
 
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
-/** No call was made: the breaker is open. */
+/** No call was made, nor is one to be for so long: the breaker is open, or a suspect's call could not be counted. */
 export class NotEntered extends Error {
   override readonly name: string = 'NotEntered';
   readonly delayMs: number;
   constructor(delayMs: number) {
-    super('the circuit is open');
+    super('the handler was not called');
     this.delayMs = delayMs;
   }
 }

@@ -13,7 +13,7 @@ export type Decision =
   | { readonly kind: 'immediate' }
   | { readonly kind: 'delay'; readonly delayMs: number }
   | { readonly kind: 'dead'; readonly reason: string }
-  /** The breaker is open: again later, and the call, if there was one, does not count. */
+  /** Held by the breaker, or not called: again later, and the call, if there was one, does not count. */
   | { readonly kind: 'held'; readonly delayMs: number; readonly called: boolean };
 
 /** Asked once for each failure. */

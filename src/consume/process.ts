@@ -7,6 +7,7 @@ import { isHoldfastError } from '../errors.ts';
 import { identityOf } from '../message.ts';
 import { taken } from '../policy/rate.ts';
 import { withRetries } from '../policy/retry.ts';
+import { NotEntered } from './breaker.ts';
 import { HandlerContext } from './calls.ts';
 import type { Finished, ProcessContext } from './context.ts';
 import { type Decision, decide } from './decide.ts';
@@ -168,7 +169,7 @@ async function once(
   // An immediate retry is a start like any other.
   if (!work.started) await taken(context.rate, context.closing);
   work.started = false;
-  if (work.suspect) await countAhead(work, context);
+  if (work.suspect) await counted(work, context);
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
   if (work.revoked || work.claimLost || context.closing.aborted) throw lostError(topic.name, plan.group);
   context.breaker?.enter(work);
@@ -216,6 +217,13 @@ async function once(
     work.onRevoked = undefined;
     call.end();
   }
+}
+
+/** An immediate retry of a suspect is counted like its first call: in place, else it goes round by a copy that counts it. */
+async function counted(work: Work, context: ProcessContext): Promise<void> {
+  const outcome = await countAhead(work, context);
+  if (outcome === undefined && !context.ordered) throw new NotEntered(0);
+  if (outcome !== undefined && outcome !== 'settled') throw new NotEntered(1_000);
 }
 
 async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {
