@@ -7,16 +7,15 @@ import { onAbort } from '../aborts.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Emitter } from '../events.ts';
 import type { SpillSettings } from '../outbox/spill-options.ts';
-import { type Breaker, type BreakerOptions, circuitBreaker } from '../policy/circuit-breaker.ts';
+import type { BreakerOptions } from '../policy/circuit-breaker.ts';
 import type { BrokerAdapter, Outgoing, Topology } from '../port.ts';
-import { isOrdered } from '../shape.ts';
 import type { Topic } from '../topic.ts';
 import { within } from '../within.ts';
 import { createDeadlines } from './deadlines.ts';
-import { abortError, isOut, lateError, openError, rejectedError, unroutableError } from './publish-errors.ts';
-import { orderedQueue, type Pending, type SendQueue, unorderedQueue } from './queue.ts';
+import { createDestination, type Destination, type DestinationSetup } from './destination.ts';
+import { abortError, isOut, lateError, openError } from './publish-errors.ts';
+import type { Pending } from './queue.ts';
 import { type Buffer, createRoom } from './room.ts';
-import { BatchFailed, type SendContext, send } from './send.ts';
 import { createSpill, type Spill } from './spill.ts';
 
 export interface Receipt {
@@ -58,24 +57,11 @@ export interface Publisher {
   close(drainMs: number): Promise<{ readonly unknown: number }>;
 }
 
-interface Destination {
-  readonly topic: string;
-  ordered: boolean;
-  queue: SendQueue;
-  readonly breaker: Breaker;
-  readonly context: SendContext;
-  inFlight: number;
-  scheduled: boolean;
-  /** Epoch milliseconds. */
-  confirmedAt: number;
-}
-
 /** What the spill store gets at the end to take what is left. */
 const SPILL_GRACE_MS = 1_000;
 
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { adapter, emitter, breaker, buffer } = options;
-  const { flow } = adapter.capabilities;
+  const { adapter, emitter, buffer } = options;
   const destinations = new Map<string, Destination>();
   const pendings = new Set<Pending>();
   const room = createRoom(buffer);
@@ -101,14 +87,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
           destinations,
           isTransient: (error) => adapter.isTransient(error),
           answer,
-          direct: enqueue,
+          direct: (pending) => destinationOf(pending.outgoing.topology).add(pending),
         });
-
-  function enqueue(pending: Pending): void {
-    const destination = destinationOf(pending.outgoing.topology);
-    destination.queue.add(pending);
-    schedule(destination);
-  }
 
   function answer(pending: Pending, tell: () => void): void {
     if (pending.answered) return;
@@ -121,95 +101,27 @@ export function createPublisher(options: PublisherOptions): Publisher {
     if (pendings.size === 0) for (const wake of drained.splice(0)) wake();
   }
 
+  const setup: DestinationSetup = {
+    adapter,
+    emitter,
+    breaker: options.breaker,
+    crashPoint: options.crashPoint,
+    signal: stop.signal,
+    answer,
+    opened: (topic) => spill?.outages.leave(topic),
+    failed: (topic) => spill?.outages.failed(topic),
+    confirmed(topic) {
+      if (spill?.engaged) spill.outages.succeeded(topic);
+    },
+  };
+
   function destinationOf(topology: Topology): Destination {
-    const known = destinations.get(topology.topic);
-    if (known !== undefined) {
-      if (!known.ordered && isOrdered(topology)) keepKeysApart(known);
-      return known;
-    }
-    const { topic } = topology;
-    const made: Destination = {
-      topic,
-      ordered: isOrdered(topology),
-      queue: isOrdered(topology) ? orderedQueue(flow.exclusive) : unorderedQueue(),
-      breaker: circuitBreaker(
-        breaker,
-        (error) => error instanceof BatchFailed && error.transient,
-        (state) => {
-          emitter.emit('breaker', { topic, state });
-          if (state === 'open') spill?.outages.leave(topic);
-        },
-      ),
-      context: {
-        adapter,
-        get breaker() {
-          return made.breaker;
-        },
-        crashPoint: options.crashPoint,
-        signal: stop.signal,
-        confirmed(pending, position) {
-          const { id } = pending.outgoing;
-          pending.confirmed = true;
-          answer(pending, () =>
-            pending.resolve(
-              position === undefined ? { id, outcome: 'confirmed' } : { id, outcome: 'confirmed', position },
-            ),
-          );
-          if (spill?.engaged) spill.outages.succeeded(topic);
-        },
-        unroutable: (pending) => answer(pending, () => pending.reject(unroutableError(pending))),
-        rejected: (pending, error) => answer(pending, () => pending.reject(rejectedError(pending, error))),
-        failed: () => spill?.outages.failed(topic),
-        onRetry: (count, attempt, error) => emitter.emit('publish-retry', { topic, count, attempt, error }),
-      },
-      inFlight: 0,
-      scheduled: false,
-      confirmedAt: 0,
-    };
-    destinations.set(topic, made);
-    return made;
-  }
-
-  /** A second definition of the topic has added an ordered group: from now on its keys are kept apart in flight (S9). */
-  function keepKeysApart(destination: Destination): void {
-    const waiting = destination.queue;
-    destination.ordered = true;
-    destination.queue = orderedQueue(flow.exclusive);
-    while (waiting.size > 0) for (const pending of waiting.take(flow)) destination.queue.add(pending);
-  }
-
-  function schedule(destination: Destination): void {
-    if (destination.scheduled) return;
-    destination.scheduled = true;
-    // A microtask later, so that publishes of one tick share a batch; no linger beyond that (S10).
-    queueMicrotask(() => {
-      destination.scheduled = false;
-      flush(destination);
-    });
-  }
-
-  function flush(destination: Destination): void {
-    while (destination.inFlight < flow.window && destination.queue.size > 0) {
-      const { queue } = destination;
-      const batch = queue.take(flow);
-      if (batch.length === 0) return;
-      destination.inFlight += 1;
-      const startedAt = performance.now();
-      void send(batch, destination.context).then(() => {
-        destination.inFlight -= 1;
-        queue.release(batch);
-        if (batch.some(({ confirmed }) => confirmed)) destination.confirmedAt = Date.now();
-        report(destination, batch, performance.now() - startedAt);
-        flush(destination);
-      });
-    }
-  }
-
-  function report({ topic }: Destination, batch: readonly Pending[], durationMs: number): void {
-    if (!emitter.listens('published')) return;
-    const confirmed = batch.filter((pending) => pending.confirmed).length;
-    const failed = batch.filter((pending) => !pending.confirmed && !pending.spilled).length;
-    emitter.emit('published', { topic, confirmed, failed, durationMs });
+    let destination = destinations.get(topology.topic);
+    if (destination === undefined) {
+      destination = createDestination(topology, setup);
+      destinations.set(topology.topic, destination);
+    } else destination.takes(topology);
+    return destination;
   }
 
   function publish(
@@ -261,8 +173,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
             if (undeclared !== undefined) return spills.takeUndeclared(pending);
             if ((spills.engaged || destination.breaker.open) && spills.takes(pending, destination)) return;
           }
-          destination.queue.add(pending);
-          schedule(destination);
+          destination.add(pending);
         },
       });
     });
@@ -287,7 +198,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     for (const pending of [...pendings]) answer(pending, () => pending.reject(lateError(pending)));
     stop.abort(new HoldfastError('client-closed', 'the client is closed'));
     deadlines.close();
-    for (const destination of destinations.values()) destination.breaker.close();
+    for (const destination of destinations.values()) destination.close();
     return { unknown };
   }
 
@@ -298,7 +209,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
       return pendings.size;
     },
     get breakers() {
-      return new Map([...destinations].map(([topic, destination]) => [topic, { open: destination.breaker.open }]));
+      return new Map([...destinations].map(([topic, { breaker }]) => [topic, breaker]));
     },
     close,
   };

@@ -12,16 +12,10 @@ import type { Emitter } from '../events.ts';
 import type { SpillSettings } from '../outbox/spill-options.ts';
 import { createSpillWriter, type SpillWriter } from '../outbox/spill-writer.ts';
 import { type Chains, createChains } from './chains.ts';
-import { createOutages, type Outages, type Way } from './outages.ts';
+import type { Destination } from './destination.ts';
+import { createOutages, type Outages } from './outages.ts';
 import { spillFailedError, spillFullError } from './publish-errors.ts';
 import type { Pending } from './queue.ts';
-
-/** What spilling needs to know of a topic's way out. */
-export interface SpillDestination extends Way {
-  readonly ordered: boolean;
-  /** When a batch was last confirmed, in epoch milliseconds; 0 is never. */
-  readonly confirmedAt: number;
-}
 
 export interface SpillSetup {
   readonly settings: SpillSettings;
@@ -29,7 +23,7 @@ export interface SpillSetup {
   readonly crashPoint: ((name: string) => void | Promise<void>) | undefined;
   /** All that have no answer yet, in the order of their publishing. */
   readonly pendings: ReadonlySet<Pending>;
-  readonly destinations: ReadonlyMap<string, SpillDestination>;
+  readonly destinations: ReadonlyMap<string, Destination>;
   isTransient(error: unknown): boolean;
   answer(pending: Pending, tell: () => void): void;
   /** Sends it the usual way. */
@@ -47,7 +41,7 @@ export interface Spill {
   /** How long a topic that is not declared yet is tried to be declared. */
   limit(limit: Limit): Limit;
   /** Whether it is taken care of here; if not, it goes the usual way. */
-  takes(pending: Pending, destination: SpillDestination): boolean;
+  takes(pending: Pending, destination: Destination): boolean;
   /** The topic cannot even be declared. */
   takeUndeclared(pending: Pending): void;
   /** Why a publish on a topic that is not declared yet need not try to; undefined where it should. */
@@ -130,7 +124,7 @@ export function createSpill(setup: SpillSetup): Spill {
     }
   }
 
-  function takes(pending: Pending, destination: SpillDestination): boolean {
+  function takes(pending: Pending, destination: Destination): boolean {
     const away = outages.isAway(destination);
     const name = chainOf(pending);
     if (name !== undefined && chains.has(name)) {

@@ -440,6 +440,10 @@ describe('spill', () => {
     client.on('spill-drained', () => {
       drained += 1;
     });
+    let failed = 0;
+    client.on('published', (event) => {
+      failed += event.failed;
+    });
     await client.publish(plain, { key: 'k', n: 0 });
     const check = async () => (await client.health()).checks.find(({ name }) => name === 'spill');
     expect(await check()).toEqual({ name: 'spill', ok: true, detail: '0 messages wait, 0 bytes' });
@@ -450,6 +454,8 @@ describe('spill', () => {
     expect(spilled).toEqual([{ topic: 'plain', count: 1, bytes: expect.any(Number) }]);
     weather.now = 'fine';
     await until('it was drained', () => drained === 1);
+    // Each message counts once: as spilled.
+    expect(failed).toBe(0);
   });
 
   it('S15: a spilled message that expired is parked, or dropped where its topic says so, counted from its publishing', async () => {
