@@ -70,6 +70,30 @@ describe('rabbitmq: clients that may not declare', () => {
     await (await consume(verifier, topology, 'one')).source.stop();
   });
 
+  it('S6: verify: what is gone when it is looked for again is a warning by name, and is not created', async () => {
+    const proxy = await startProxy({ target: rabbitmqUrl() });
+    try {
+      const { adapter } = await open();
+      const { adapter: verifier, events } = await open({ url: proxy.url, hooks: { declare: 'verify' } });
+      const topology = topologyOf({ one: 'unordered', two: 'unordered' });
+      await adapter.declare(topology);
+      await verifier.declare(topology);
+      await adapter.close();
+      const { channel } = await operator();
+      await channel.deleteQueue(`${topology.topic}:two`);
+      proxy.reset();
+      const warning = await until(() => events.find((event) => event.type === 'warning'));
+      expect(warning).toMatchObject({
+        code: 'topology',
+        detail: expect.stringContaining(`no queue "${topology.topic}:two"`),
+      });
+      expect(await namesOf(topology.topic)).not.toContain(`queue ${topology.topic}:two`);
+      expect(await publish(verifier, texts(topology, ['a']))).toEqual([{ kind: 'confirmed' }]);
+    } finally {
+      await proxy.stop();
+    }
+  });
+
   it.for(['verify', 'none'] as const)(
     '%s: a retry whose rungs are missing keeps its message, names them, and is red until they are there',
     async (declare) => {
