@@ -28,6 +28,7 @@ const losing: Readonly<Record<string, Apply>> = {
   'half-open, replies lost': (proxy) => proxy.halfOpen('down'),
   'half-open, both lost': (proxy) => proxy.halfOpen('both'),
   'a black hole': (proxy) => proxy.blackHole(),
+  'closed in the middle of each answer': (proxy) => proxy.breakOff(),
   'every confirm lost': (proxy) => proxy.swallow((sent) => sent.includes('payload of')),
 };
 const slowing: Readonly<Record<string, Apply>> = {
@@ -51,6 +52,7 @@ export function publishTraps({ fleet, usual, alert, storedOnce }: PublishTraps):
         expect([...outcomes.values()].filter((each) => !known.includes(each))).toEqual([]);
         scene.proxy.heal();
         const last = await scene.recovered(5_000);
+        await until('health is green', async () => (await scene.client.health()).ready);
         const seen = await scene.readBack([...idsOf(outcomes, 'confirmed'), last]);
         expect(idsOf(outcomes, 'not-sent').filter((id) => seen.has(id))).toEqual([]);
       });

@@ -17,8 +17,17 @@ type Item = { readonly arrivedAt: number; readonly luck: number; readonly what: 
 /** Above it we stop reading, so that a sender behind a slow pipe feels it. */
 const mostQueuedBytes = 1024 * 1024;
 
-/** Passes on what `from` sends to `to`: bytes, FIN and RST, in order, as the weather allows. */
-export function pipe(from: Socket, to: Socket, weather: Weather, onData: (data: Buffer) => void): Pipe {
+/**
+ * Passes on what `from` sends to `to`: bytes, FIN and RST, in order, as the weather allows. While `breaksOff()`, it
+ * closes both in the middle of the next bytes.
+ */
+export function pipe(
+  from: Socket,
+  to: Socket,
+  weather: Weather,
+  onData: (data: Buffer) => void,
+  breaksOff: () => boolean = () => false,
+): Pipe {
   const queue: Item[] = [];
   let queuedBytes = 0;
   let deaf = false;
@@ -44,7 +53,9 @@ export function pipe(from: Socket, to: Socket, weather: Weather, onData: (data: 
     for (let item = queue.shift(); item && !stopped; item = queue.shift()) {
       await passable(item.arrivedAt, item.luck);
       if (Buffer.isBuffer(item.what)) {
-        await pass(item.what);
+        const half = breaksOff() && !deaf;
+        await pass(half ? item.what.subarray(0, Math.ceil(item.what.length / 2)) : item.what);
+        if (half) return breakOff();
         queuedBytes -= item.what.length;
         if (queuedBytes <= mostQueuedBytes) from.resume();
       } else if (!deaf && !stopped) {
@@ -53,6 +64,12 @@ export function pipe(from: Socket, to: Socket, weather: Weather, onData: (data: 
       }
     }
     running = false;
+  }
+
+  function breakOff(): void {
+    stopped = true;
+    from.destroySoon();
+    to.destroySoon();
   }
 
   async function passable(arrivedAt: number, luck: number): Promise<void> {

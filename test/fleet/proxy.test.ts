@@ -143,6 +143,18 @@ describe('the fault proxy', () => {
     expect(proxy.connections().swallowed).toBe(1);
   });
 
+  it('breakOff: half of an answer arrives, then both ends are closed; new connections after heal work', async () => {
+    const { client, server } = await open();
+    await exchange({ client, server });
+    const before = client.text().length;
+    proxy.breakOff();
+    server.socket.write('abcdefgh');
+    await until('both are closed', () => client.ended.includes('end') && server.ended.includes('end'));
+    expect(client.text().slice(before)).toBe('abcd');
+    proxy.heal();
+    await exchange(await open());
+  });
+
   it('slice: arrives whole, in pieces', async () => {
     const { client, server } = await open();
     proxy.slice(1);

@@ -40,6 +40,8 @@ export interface FaultProxy {
    * good, as with `halfOpen('down')`). `'replies'`: says yes to anything.
    */
   swallow(sent: 'replies' | ((data: Buffer) => boolean)): void;
+  /** Closes each connection (FIN to both sides) in the middle of what the server sends next on it. */
+  breakOff(): void;
   /** Ends every fault. Connections that have lost bytes stay silent. */
   heal(): void;
   /** `swallowed`: on how many connections replies were lost by `swallow`, since the beginning. */
@@ -61,6 +63,7 @@ export async function startProxy({ target, port = 0 }: ProxyOptions): Promise<Fa
   const links = new Set<Link>();
   let accepted = 0;
   let swallowed = 0;
+  let breaksOff = false;
   let loses: ((data: Buffer) => boolean) | undefined;
 
   const listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
@@ -71,7 +74,13 @@ export async function startProxy({ target, port = 0 }: ProxyOptions): Promise<Fa
       swallowed += 1;
       down.deafen();
     });
-    const down: Pipe = pipe(server, client, weather, () => {});
+    const down: Pipe = pipe(
+      server,
+      client,
+      weather,
+      () => {},
+      () => breaksOff,
+    );
     const link: Link = { client, server, up, down };
     links.add(link);
     const forget = () => {
@@ -120,7 +129,11 @@ export async function startProxy({ target, port = 0 }: ProxyOptions): Promise<Fa
     swallow(sent) {
       loses = sent === 'replies' ? () => true : sent;
     },
+    breakOff() {
+      breaksOff = true;
+    },
     heal() {
+      breaksOff = false;
       loses = undefined;
       set(fairWeather());
     },

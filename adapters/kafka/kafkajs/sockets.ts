@@ -1,6 +1,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { ISocketFactory } from 'kafkajs';
+import { wholeFrames } from './frames.ts';
 
 const KEEP_ALIVE_MS = 60_000;
 /** A request begins with its length (4 bytes) and its API key (2 bytes); Produce is key 0. */
@@ -42,6 +43,10 @@ export function ownSockets(ended: () => void): Sockets {
       if (Buffer.isBuffer(data) && data.length > 6 && data.readInt16BE(API_KEY_AT) === PRODUCE) produced++;
       return write(data, ...rest);
     }) as typeof socket.write;
+    const on = socket.on.bind(socket) as (event: string, listener: (...args: never[]) => void) => net.Socket;
+    const foreign = (): void => void socket.destroy(new Error(`what answers at ${host}:${port} is no Kafka broker`));
+    socket.on = ((event: string, listener: (...args: never[]) => void) =>
+      on(event, event === 'data' ? wholeFrames(listener as (data: Buffer) => void, foreign) : listener)) as typeof on;
     return socket;
   };
 
