@@ -1,5 +1,5 @@
 import type { MemoryAdapter } from '../../adapters/memory/index.ts';
-import type { BrokerAdapter, Delivery, Outgoing, Source } from '../../src/port.ts';
+import type { BrokerAdapter, DeadLetterStore, Delivery, Outgoing, Settlement, Source } from '../../src/port.ts';
 
 /** How an adapter is made wrong. */
 export type Sabotage = (honest: MemoryAdapter) => Partial<BrokerAdapter>;
@@ -23,13 +23,23 @@ const delivered =
       honest.subscribe(subscription, { ...receive, deliver: (batch) => receive.deliver(change(batch)) }),
   });
 
-/** Changes how deliveries are settled and given back. */
-const sourced =
-  (change: (source: Source) => Partial<Source>): Sabotage =>
+/** Changes how deliveries are settled. */
+const settled =
+  (change: (each: Settlement) => Settlement): Sabotage =>
   (honest) => ({
     async subscribe(subscription, receive) {
       const source = await honest.subscribe(subscription, receive);
-      return { ...source, ...change(source) };
+      return { ...source, settle: (batch) => source.settle(batch.map(change)) };
+    },
+  });
+
+/** Changes how dead letters are listed, replayed and removed. */
+const lettered =
+  (change: (store: DeadLetterStore) => Partial<DeadLetterStore>): Sabotage =>
+  (honest) => ({
+    deadLetters(topology, group) {
+      const store = honest.deadLetters(topology, group);
+      return { ...store, ...change(store) };
     },
   });
 
@@ -103,16 +113,12 @@ export const sabotages: readonly (readonly [string, string, Sabotage])[] = [
   [
     'retries without the delay',
     'a delayed retry is not early',
-    sourced((source) => ({
-      settle: (batch) => source.settle(batch.map((each) => (each.kind === 'retry' ? { ...each, delayMs: 0 } : each))),
-    })),
+    settled((each) => (each.kind === 'retry' ? { ...each, delayMs: 0 } : each)),
   ],
   [
     'forgets the attempts',
     'attempts go on counting',
-    sourced((source) => ({
-      settle: (batch) => source.settle(batch.map((each) => (each.kind === 'retry' ? { ...each, marks: {} } : each))),
-    })),
+    settled((each) => (each.kind === 'retry' ? { ...each, marks: {} } : each)),
   ],
   [
     'acknowledges before the handler has run',
@@ -177,86 +183,48 @@ export const sabotages: readonly (readonly [string, string, Sabotage])[] = [
   [
     'dead-letters without the bytes',
     'a dead letter keeps bytes',
-    (honest) => ({
-      deadLetters(topology, group) {
-        const store = honest.deadLetters(topology, group);
-        return {
-          ...store,
-          async *scan(options) {
-            for await (const page of store.scan(options))
-              yield page.map((letter) => ({ ...letter, message: { ...letter.message, body: new Uint8Array() } }));
-          },
-        };
+    lettered((store) => ({
+      async *scan(options) {
+        for await (const page of store.scan(options))
+          yield page.map((letter) => ({ ...letter, message: { ...letter.message, body: new Uint8Array() } }));
       },
-    }),
+    })),
   ],
   [
     'drops instead of dead-lettering',
     'poison beside the good',
-    sourced((source) => ({
-      settle: (batch) =>
-        source.settle(batch.map((each) => (each.kind === 'dead' ? { kind: 'done', delivery: each.delivery } : each))),
-    })),
+    settled((each) => (each.kind === 'dead' ? { kind: 'done', delivery: each.delivery } : each)),
   ],
   [
     'replays and keeps the letter',
     'a replayed letter is handled',
-    (honest) => ({
-      deadLetters(topology, group) {
-        const store = honest.deadLetters(topology, group);
-        return { ...store, replay: async (letters) => letters.map(() => 'settled') };
-      },
-    }),
+    lettered(() => ({ replay: async (letters) => letters.map(() => 'settled') })),
   ],
   [
     'removes a letter without replaying it',
     'a replay that is interrupted',
-    (honest) => ({
-      deadLetters(topology, group) {
-        const store = honest.deadLetters(topology, group);
-        return { ...store, replay: (letters) => store.discard(letters) };
-      },
-    }),
+    lettered((store) => ({ replay: (letters) => store.discard(letters) })),
   ],
   [
     'forgets the run of a replay',
     'replays no letter twice',
-    (honest) => ({
-      deadLetters(topology, group) {
-        const store = honest.deadLetters(topology, group);
-        return {
-          ...store,
-          replay: (letters) => store.replay(letters, {}),
-        };
-      },
-    }),
+    lettered((store) => ({ replay: (letters) => store.replay(letters, {}) })),
   ],
   [
     'removes an edited letter and sends nothing',
     'an edited letter is a new message',
-    (honest) => ({
-      deadLetters(topology, group) {
-        const store = honest.deadLetters(topology, group);
-        return { ...store, replace: (replacements) => store.discard(replacements.map(({ letter }) => letter)) };
-      },
-    }),
+    lettered((store) => ({ replace: (replacements) => store.discard(replacements.map(({ letter }) => letter)) })),
   ],
   [
     'gives letters places that do not last',
     'listed page by page',
-    (honest) => ({
-      deadLetters(topology, group) {
-        const store = honest.deadLetters(topology, group);
-        return {
-          ...store,
-          async *scan(options) {
-            let place = 0;
-            for await (const page of store.scan({ ...options, after: undefined }))
-              yield page.map((letter) => ({ ...letter, place: String(place++).padStart(4, '0') }));
-          },
-        };
+    lettered((store) => ({
+      async *scan(options) {
+        let place = 0;
+        for await (const page of store.scan({ ...options, after: undefined }))
+          yield page.map((letter) => ({ ...letter, place: String(place++).padStart(4, '0') }));
       },
-    }),
+    })),
   ],
   [
     'takes unknown for nothing',
