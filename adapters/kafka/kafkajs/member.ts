@@ -65,7 +65,10 @@ export function kafkajsMember(
   const patienceMs = Math.max(30_000, 2 * settings.sessionTimeoutMs);
   // kafkajs can hang without a crash, on a group whose coordinator never answers.
   const watchdog = setInterval(() => {
-    if (life && Date.now() - activeAt > patienceMs + REBALANCE_MS)
+    if (life === undefined) return;
+    // A JoinGroup request is answered when the last member has joined.
+    const answerMs = life.joins > 0 ? REBALANCE_MS : 0;
+    if (Date.now() - activeAt > patienceMs + answerMs)
       end(life, new Error('the consumer has been silent for too long'));
   }, 5_000);
   watchdog.unref();
