@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type {
   AdapterEvent,
   AdapterHooks,
@@ -14,18 +13,15 @@ import type {
   Subscription,
   Topology,
 } from '../../src/port.ts';
+import { until as patiently } from '../conformance/until.ts';
 
-/** Waits for a condition, looking every few milliseconds. Fails by saying what never came. */
-export async function until(
+/** Waits for a condition that nothing announces, by looking. Fails by saying what never came. */
+export function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  withinMs = 15_000,
+  withinMs: number = 15_000,
 ): Promise<void> {
-  const end = Date.now() + withinMs;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`waited ${withinMs} ms in vain until ${what}`);
-    await sleep(2);
-  }
+  return patiently(what, condition, withinMs);
 }
 
 export function hooksOf(events: AdapterEvent[] = [], more: Partial<AdapterHooks> = {}): AdapterHooks {
