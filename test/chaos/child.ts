@@ -21,6 +21,8 @@ export interface Part extends Job {
   /** Fulfils when the supervisor wants the process to end in good order. */
   readonly stopped: Promise<void>;
   readonly stopping: () => boolean;
+  /** Tells the supervisor that it is at work. */
+  readonly begun: () => void;
 }
 
 const SAMPLE_MS = 2_000;
@@ -52,7 +54,8 @@ export async function play(act: (part: Part) => Promise<void>): Promise<void> {
     sampled = now();
     series.write({ e: 'sample', rss: process.memoryUsage.rss(), fds: readdirSync('/proc/self/fd').length, lag });
   }, SAMPLE_MS);
-  await act({ ...job, ledger, stopped, stopping: () => stopping });
+  const begun = (): void => void process.send?.('begun');
+  await act({ ...job, ledger, stopped, stopping: () => stopping, begun });
   clearInterval(samples);
   series.close();
   ledger.close();

@@ -9,7 +9,7 @@ import { checkOf, designOf, type GroupName, type Item, items, type Transfer, tra
 import { subscribing } from './wrap.ts';
 
 await play(async (part) => {
-  const { setup, name, stopped } = part;
+  const { setup, name, stopped, begun } = part;
   const { inbox, close } = await openStore(setup, 12);
   const client = await persist(async () => connect({ adapter: witnessed(await adapterOf(setup), part), name }), part);
   for (const event of ['handled', 'duplicate'] as const) {
@@ -23,6 +23,7 @@ await play(async (part) => {
   await persist(() => client.consume(items, { ...options, group: 'pool' }, handler('pool', part)), part);
   await persist(() => client.consume(items, { ...options, group: 'line', order: 'key' }, handler('line', part)), part);
   await persist(() => client.consume(transfers, { ...options, group: 'bank' }, handler('bank', part)), part);
+  begun();
   await stopped;
   await client.close();
   await close();

@@ -10,6 +10,8 @@ import type { Setup } from './setup.ts';
 
 export interface Crew {
   start(role: ProcessTarget, route?: Route): void;
+  /** Fulfils when all are at work. */
+  begun(): Promise<void>;
   /** Kills one with SIGKILL and starts another in its place. Tells which, and when its successor was started. */
   kill(role: ProcessTarget, luck: number, lastsMs: number): Promise<Struck>;
   /** Freezes one for a while: its connections stay open. */
@@ -30,10 +32,12 @@ interface Member {
   readonly route: Route | undefined;
   readonly name: string;
   readonly child: ChildProcess;
+  readonly begun: Promise<unknown>;
   readonly ended: Promise<void>;
   doomed: boolean;
 }
 
+const BEGIN_MS = 90_000;
 const STOP_MS = 45_000;
 /** After an end that nobody asked for, as a service manager does. */
 const RESTART_MS = 1_000;
@@ -58,7 +62,8 @@ export function createCrew(setup: Setup, ledger: LedgerFile): Crew {
       execArgv: ['-C', 'source', '--import', new URL('./broken.ts', import.meta.url).href],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
-    const member: Member = { role, route, name, child, doomed: false, ended: Promise.resolve() };
+    const begun = new Promise((resolve) => child.once('message', resolve));
+    const member: Member = { role, route, name, child, begun, doomed: false, ended: Promise.resolve() };
     members.add(Object.assign(member, { ended: watch(member) }));
   }
 
@@ -86,6 +91,12 @@ export function createCrew(setup: Setup, ledger: LedgerFile): Crew {
 
   return {
     start,
+    async begun() {
+      const all = Promise.all([...members].map(({ begun, ended }) => Promise.race([begun, ended])));
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => late.reject(new Error('a process does not begin its work')), BEGIN_MS);
+      await Promise.race([all, late.promise]).finally(() => clearTimeout(timer));
+    },
     async kill(role, luck, lastsMs) {
       const member = oneOf(role, luck);
       if (member === undefined) return { hit: false, name: role, up: now() };

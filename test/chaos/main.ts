@@ -52,9 +52,13 @@ async function chaos(options: Arguments): Promise<Verdict> {
   async function perform(stage: Stage): Promise<Verdict> {
     const { crew } = stage;
     for (const route of scenario?.routes ?? ROUTES) crew.start('producer', route);
-    if (scenario?.consumersLate) await sleep(warmUpMs);
+    if (scenario?.consumersLate) {
+      await crew.begun();
+      await sleep(warmUpMs);
+    }
     for (const role of ['relay', 'relay', 'consumer', 'consumer'] as const) crew.start(role);
     const snapshots = takeSnapshots(stage);
+    await crew.begun();
     await sleep(warmUpMs);
     for (const [index, faults] of plan.entries()) {
       const opened = performance.now();

@@ -24,6 +24,7 @@ class RolledBack extends Error {}
 type Send = <T extends Item>(topic: Topic<T>, payload: T, id: string) => Promise<void>;
 
 async function sendAll(part: Part, send: Send, calls: number): Promise<void> {
+  part.begun();
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
       const key = `${part.name}.${lane}`;
