@@ -234,6 +234,27 @@ describe('dead letters on Kafka', () => {
     expect((await lettersOf(adapter, topology)).map(({ message }) => message.key)).toEqual(['k-b']);
   });
 
+  it('are replaced by edited messages, which are of the partition of their new key, or of that of the letter', async () => {
+    const { adapter, topology, consumer } = await withLetters(['a', 'b']);
+    const letters = await lettersOf(adapter, topology);
+    const partitions = [1, undefined];
+    const outcomes = await adapter.deadLetters(topology, 'billing').replace(
+      letters.map((letter, index) => ({
+        letter,
+        message: message(topology, `edited ${index}`, { lane: 'low', partition: partitions[index] }),
+        marks: { replayed: '1' },
+      })),
+    );
+    expect(outcomes).toEqual(['settled', 'settled']);
+    await until(() => consumer.got.length === 4);
+    const edited = consumer.got.slice(2).map((one) => [textOf(one), one.lane, one.shard]);
+    expect(edited.sort()).toEqual([
+      ['edited 0', 'low', 1],
+      ['edited 1', 'low', 0],
+    ]);
+    expect(await lettersOf(adapter, topology)).toEqual([]);
+  });
+
   it('are discarded, and stay when a scan is left early', async () => {
     const { adapter, topology } = await withLetters(numbers(4));
     const store = adapter.deadLetters(topology, 'billing');

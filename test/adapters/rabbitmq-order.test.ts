@@ -71,10 +71,23 @@ describe('rabbitmq: lanes', () => {
       expect(await store.replay(page, {})).toEqual(['settled']);
     }
     await until(() => consumer.received.length === 3);
+    // Edited, it is of its new key's shard; without a key of that of its letter.
+    for (const edit of [{ key: 'other', partition: 1 }, {}]) {
+      const [last] = consumer.received.slice(-1);
+      const count = consumer.received.length + 1;
+      await consumer.settleAs([{ kind: 'dead', delivery: last!, marks: {} }]);
+      for await (const [letter] of store.scan({ pageSize: 1, signal: undefined })) {
+        const edited = message(topology, { lane: 'high', ...edit });
+        expect(await store.replace([{ letter: letter!, message: edited, marks: {} }])).toEqual(['settled']);
+      }
+      await until(() => consumer.received.length === count);
+    }
     expect(consumer.received.map(place)).toEqual([
       ['high', 2],
       ['high', 2],
       ['high', 2],
+      ['high', 1],
+      ['high', 1],
     ]);
   });
 });
