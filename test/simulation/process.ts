@@ -46,7 +46,7 @@ export interface Process {
   crash(): void;
 }
 
-/** Resolves when its consumers and its relay run, however often it takes; undefined if it died meanwhile. */
+/** Resolves when its consumers and its relay run, however often it takes. It may have died meanwhile. */
 export async function startProcess(world: World, onKill: () => void): Promise<Process> {
   const { plan, random, weather, broker, db, copies, ledger, sabotage } = world;
   const life: Life = { alive: true, ends: [] };

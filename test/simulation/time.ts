@@ -7,8 +7,6 @@ import type { Random } from './random.ts';
 export interface VirtualTime {
   /** Milliseconds since it began. */
   readonly now: number;
-  /** Timers that are still set. */
-  readonly pending: number;
   /** Runs timers in order until `done`, or until `limitMs` have passed. Says whether it is done. */
   run(done: () => boolean, limitMs: number): Promise<boolean>;
 }
@@ -97,9 +95,6 @@ export function virtualTime(random: Random): VirtualTime {
   const time: VirtualTime = {
     get now() {
       return now;
-    },
-    get pending() {
-      return set.size;
     },
     async run(done, limitMs) {
       const end = now + limitMs;
