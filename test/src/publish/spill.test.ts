@@ -300,16 +300,39 @@ describe('spill', () => {
     await watched.store.close();
   });
 
-  it('S16: an adapter that says it is cut off is believed, though its attempts do not end', async () => {
-    const { client, weather } = await open();
-    await client.publish(plain, { key: 'k', n: 0 });
+  it.each(['disconnected', 'blocked'] as const)(
+    'S16: an adapter that says it is %s is believed, though its attempts do not end',
+    async (state) => {
+      const { client, weather } = await open();
+      await client.publish(plain, { key: 'k', n: 0 });
+      weather.now = 'silent';
+      const waiting = client.publish(plain, { key: 'k', n: 1 }, { timeoutMs: 60_000 });
+      weather.say(state);
+      expect(await waiting).toMatchObject({ outcome: 'spilled' });
+      expect(await client.publish(plain, { key: 'k', n: 2 }, { timeoutMs: 60_000 })).toMatchObject({
+        outcome: 'spilled',
+      });
+    },
+  );
+
+  it('S16: what follows the message that tries the broker is not stored before it, within a key', async () => {
+    const { client, weather, watched } = await open();
+    // Somebody else has the rows, so that only what is published reaches the adapter.
+    await watched.store.outbox.relay.lease('another relay', 60_000);
+    await client.publish(ordered, { key: 'before', n: 0 });
     weather.now = 'silent';
-    const waiting = client.publish(plain, { key: 'k', n: 1 }, { timeoutMs: 60_000 });
     weather.say('disconnected');
-    expect(await waiting).toMatchObject({ outcome: 'spilled' });
-    expect(await client.publish(plain, { key: 'k', n: 2 }, { timeoutMs: 60_000 })).toMatchObject({
-      outcome: 'spilled',
+    expect(await client.publish(ordered, { key: 'first', n: 0 })).toMatchObject({ outcome: 'spilled' });
+    const tried = weather.tried.length;
+    let key = '';
+    await until('one has tried the broker', async () => {
+      key = randomUUID();
+      const both = [1, 2].map((n) => outcomeOf(client.publish(ordered, { key, n }, { id: `${key} ${n}` })));
+      expect(await Promise.all(both)).toEqual(['spilled', 'spilled']);
+      return weather.tried.length > tried;
     });
+    expect(weather.tried[tried]).toMatchObject({ id: `${key} 1` });
+    expect(watched.entries.filter((entry) => entry.key === key).map(({ id }) => id)).toEqual([`${key} 1`, `${key} 2`]);
   });
 
   it('S16: a topic that was never declared is spilled too, and declared when it is sent', async () => {
@@ -381,6 +404,30 @@ describe('spill', () => {
       rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'sent' as const })),
     );
     expect(await waiting).toMatchObject({ outcome: 'confirmed' });
+  });
+
+  it('S16: rows that were sent, and are somebody else’s by now, still stand before their key', async () => {
+    const watched = await watchedStore();
+    const { outbox } = watched.store;
+    let fenced = 0;
+    const relay = {
+      ...outbox.relay,
+      async settle() {
+        fenced += 1;
+        return [];
+      },
+    };
+    const store = { ...watched.store, outbox: { ...outbox, relay } };
+    const { client, weather } = await open({ spill: { store, spillAfterMs: 150 } }, { watched });
+    await client.publish(ordered, { key: 'k', n: 0 });
+    weather.now = 'refused';
+    expect(await client.publish(ordered, { key: 'k', n: 1 })).toMatchObject({ outcome: 'spilled' });
+    const before = fenced;
+    weather.now = 'fine';
+    await until('its row was sent, and not settled', () => fenced > before + 1);
+    expect(await client.publish(ordered, { key: 'k', n: 2 })).toMatchObject({ outcome: 'spilled' });
+    await client.close({ drainMs: 0 });
+    await watched.store.close();
   });
 
   it('S16: close spills what waits, drains what it can, and says what is left', async () => {
