@@ -12,6 +12,12 @@ export interface RawLetter {
   readonly reason: string;
 }
 
+/** What else the broker's own client finds in it. */
+export interface FoundLetter extends RawLetter {
+  readonly attempts: number;
+  readonly body: string;
+}
+
 /** The broker by its own client: what faults are made with, and what evidence is taken with. */
 export interface RawBroker {
   /** Gives the record to every group. */

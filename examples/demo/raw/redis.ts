@@ -1,7 +1,7 @@
 import { partitionOf } from 'holdfast';
 import { Redis } from 'ioredis';
 import { flightReported, type GroupName, PARTITIONS } from '../topics.ts';
-import type { RawBroker } from './raw-broker.ts';
+import type { FoundLetter, RawBroker } from './raw-broker.ts';
 
 /** The server, by ioredis. */
 export async function openRedis(url: string): Promise<RawBroker> {
@@ -18,14 +18,21 @@ export async function openRedis(url: string): Promise<RawBroker> {
       for (const stream of group === 'board' ? shards : [`${base(group)}:normal`]) count += await redis.xlen(stream);
       return count;
     },
-    async dead(group) {
-      const entries = await redis.xrange(`${base(group)}:dead`, '-', '+');
-      return entries.map(([, fields]) => ({ id: field(fields, 'id'), reason: field(fields, 'hf-reason') }));
-    },
+    dead: (group) => lettersIn(redis, `${base(group)}:dead`),
     async close() {
       redis.disconnect();
     },
   };
+}
+
+export async function lettersIn(redis: Redis, stream: string): Promise<readonly FoundLetter[]> {
+  const entries = await redis.xrange(stream, '-', '+');
+  return entries.map(([, fields]) => ({
+    id: field(fields, 'id'),
+    reason: field(fields, 'hf-reason'),
+    attempts: Number(field(fields, 'hf-attempts')),
+    body: field(fields, 'body'),
+  }));
 }
 
 /** Of names and values in turn; a value is never taken for a name. */

@@ -1,6 +1,7 @@
 import { connect } from 'amqplib';
+import { lettersIn } from '../../../examples/demo/raw/rabbitmq.ts';
 import { topicOf } from '../topics.ts';
-import { checkIn, type RawBroker, type RawLetter } from './raw-broker.ts';
+import { checked, type RawBroker } from './raw-broker.ts';
 
 interface QueueSeen {
   readonly name: string;
@@ -22,25 +23,7 @@ export async function openRabbitmq(url: string, managementUrl: string): Promise<
       );
       return new Map(queues.map(({ name, messages = 0 }) => [name, messages]));
     },
-    async dead(group) {
-      const queue = `${topicOf(group)}:${group}:dead`;
-      const letters: RawLetter[] = [];
-      const channel = await connection.createChannel();
-      for (let count = (await channel.checkQueue(queue)).messageCount; count > 0; count -= 1) {
-        const letter = await channel.get(queue);
-        if (letter === false) break;
-        const { messageId, headers } = letter.properties;
-        letters.push({
-          id: String(messageId),
-          reason: String(headers?.['hf-reason']),
-          attempts: Number(headers?.['hf-attempts']),
-          check: checkIn(letter.content.toString()),
-        });
-      }
-      // What was not acknowledged goes back to the queue.
-      await channel.close();
-      return letters;
-    },
+    dead: async (group) => (await lettersIn(connection, `${topicOf(group)}:${group}:dead`)).map(checked),
     close: () => connection.close(),
   };
 }

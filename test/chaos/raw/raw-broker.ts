@@ -1,3 +1,4 @@
+import type { FoundLetter } from '../../../examples/demo/raw/raw-broker.ts';
 import type { Setup } from '../setup.ts';
 import type { GroupName } from '../topics.ts';
 
@@ -32,8 +33,12 @@ export async function openRaw(
   }
 }
 
+export function checked({ id, reason, attempts, body }: FoundLetter): RawLetter {
+  return { id, reason, attempts, check: checkIn(body) };
+}
+
 /** What `body` says of itself; nothing where it is no JSON any more. */
-export function checkIn(body: string): string {
+function checkIn(body: string): string {
   try {
     return String((JSON.parse(body) as { readonly check?: unknown }).check);
   } catch {

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
+import { lettersIn } from '../../../examples/demo/raw/redis.ts';
 import { topicOf } from '../topics.ts';
-import { checkIn, type RawBroker } from './raw-broker.ts';
+import { checked, type RawBroker } from './raw-broker.ts';
 
 /** The server, by ioredis. Entries that are settled are deleted, so a stream's length is all that is left, pending ones included. */
 export async function openRedis(url: string): Promise<RawBroker> {
@@ -15,23 +16,9 @@ export async function openRedis(url: string): Promise<RawBroker> {
       }
       return left;
     },
-    async dead(group) {
-      const entries = await redis.xrange(`hf:{${topicOf(group)}}:${group}:dead`, '-', '+');
-      return entries.map(([, fields]) => ({
-        id: field(fields, 'id'),
-        reason: field(fields, 'hf-reason'),
-        attempts: Number(field(fields, 'hf-attempts')),
-        check: checkIn(field(fields, 'body')),
-      }));
-    },
+    dead: async (group) => (await lettersIn(redis, `hf:{${topicOf(group)}}:${group}:dead`)).map(checked),
     async close() {
       redis.disconnect();
     },
   };
-}
-
-/** Of names and values in turn; a value is never taken for a name. */
-function field(fields: readonly string[], name: string): string {
-  const at = fields.findIndex((text, index) => index % 2 === 0 && text === name);
-  return fields[at + 1] ?? '';
 }
