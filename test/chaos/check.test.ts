@@ -123,10 +123,8 @@ describe('the checker', () => {
       Array.from({ length: times }, () => ({ e: 'called', g: 'pool', id, attempt: 1 }));
     expect(await violations(called(3))).toEqual([]);
     expect(await violations(called(4))).toEqual(['ATTEMPTS']);
-    const fault: Line = {
-      ...{ e: 'fault', kind: 'kill', target: 'broker', name: 'broker', begin: 0, up: Number.MAX_SAFE_INTEGER },
-      ...{ hit: true, held: 0 },
-    };
+    const up = Number.MAX_SAFE_INTEGER;
+    const fault: Line = { e: 'fault', kind: 'kill', target: 'broker', name: 'broker', begin: 0, up, hit: true };
     expect(await violations([...called(4), fault])).toEqual([]);
     expect(await violations([...called(5), fault])).toEqual(['ATTEMPTS']);
   });

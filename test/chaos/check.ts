@@ -2,7 +2,7 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import type { Evidence } from './merge.ts';
-import { recoveries } from './recovery.ts';
+import { quantile, recoveries } from './recovery.ts';
 import { ACCOUNTS, designOf, type GroupName, OPENING_BALANCE } from './topics.ts';
 
 export interface Facts {
@@ -127,10 +127,6 @@ const column = (db: DatabaseSync, statement: string): string[] =>
     .prepare(statement)
     .all()
     .map((row) => String(Object.values(row)[0]));
-
-export function quantile(sorted: readonly number[], share: number): number {
-  return Math.round(sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? 0);
-}
 
 /** Direct publishes without an outcome by their deadline + 1 s, less what their process was frozen for. */
 function stuckCalls(db: DatabaseSync, { publishTimeoutMs }: Limits): readonly string[] {

@@ -14,7 +14,7 @@ export async function storm(faults: readonly Fault[], stage: Stage): Promise<voi
       const begin = now();
       const { kind, target } = fault;
       const struck = await strike(fault, stage);
-      stage.ledger.write({ e: 'fault', kind, target, begin, held: 0, ...struck });
+      stage.ledger.write({ e: 'fault', kind, target, begin, ...struck });
     }),
   );
 }

@@ -51,7 +51,6 @@ export type Line =
       readonly begin: number;
       readonly up: number;
       readonly hit: boolean;
-      readonly held: number;
     }
   | { readonly e: 'process'; readonly name: string; readonly how: string; readonly expected: boolean }
   /** The sum of all balances in one snapshot. */

@@ -1,7 +1,6 @@
 /** How long after a server could be reached again the next message was confirmed, and the next one handled. */
 
 import type { DatabaseSync } from 'node:sqlite';
-import { quantile } from './check.ts';
 
 export interface Recovery {
   readonly what: string;
@@ -67,4 +66,8 @@ function reachableAfter(outage: Outage, others: readonly Outage[]): number {
   let end = outage.t1;
   for (const { t0, t1 } of others) if (t0 <= end && t1 > end) end = t1;
   return end;
+}
+
+export function quantile(sorted: readonly number[], share: number): number {
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? 0);
 }

@@ -34,7 +34,7 @@ if (unknown !== undefined) {
   console.error(`npm run sabotage -- [--seed S] [NAME …], of ${sabotageNames.join(', ')}; received "${unknown}"`);
   process.exit(2);
 }
-const names = sabotageNames.filter((name) => positionals.length === 0 || positionals.includes(name));
+const names = positionals.length === 0 ? listed : sabotageNames.filter((name) => positionals.includes(name));
 
 const caught: SabotageName[] = [];
 for (const scenario of scenarioNames) {

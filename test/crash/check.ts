@@ -2,7 +2,7 @@
 
 import { lives } from './case.ts';
 import { type Entry, readLedgers } from './ledger.ts';
-import { fateOf, groupsOf, having, idOf, isOrdered, numbers, payloadOf, type Workload } from './messages.ts';
+import { fateOf, groupsOf, having, idOf, isOrdered, numbers, parked, payloadOf, type Workload } from './messages.ts';
 import { type Evidence, readEvidence } from './stores.ts';
 
 export interface Count {
@@ -127,7 +127,7 @@ function inversions(group: string, entries: readonly Entry[]): number {
 function wronglyDead(group: string, entries: readonly Entry[]): number {
   const mayDie = new Set(having(group, 'replayed', 'edited', 'discarded', 'dead', 'halted'));
   // Behind a halted message, its key's others are parked as letters.
-  if (group === 'stop') for (const n of numbers) if (payloadOf(n).key === payloadOf(1).key) mayDie.add(n);
+  if (group === 'stop') for (const n of parked) mayDie.add(n);
   const dead = new Set(
     entries.flatMap((entry) => (entry.event === 'letters' && entry.group === group ? entry.ns : [])),
   );
