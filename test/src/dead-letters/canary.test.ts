@@ -89,6 +89,39 @@ describe('a canary', () => {
     expect(result.replayed).toBe(12);
   });
 
+  it('is not judged unseen: while somebody else reads the letters it is watched on, and at the end that is an error', async () => {
+    let reading = false;
+    let asked = 0;
+    const busy = Object.assign(new Error('somebody reads'), { adapterCode: 'busy' });
+    const adapter = withStore((honest) => ({
+      async *scan(options) {
+        asked += 1;
+        if (reading) throw busy;
+        yield* honest.scan(options);
+      },
+      async replay(letters, marks) {
+        reading = true;
+        return honest.replay(letters, marks);
+      },
+    }));
+    const { letters, handle } = await begin(adapter);
+    await handle();
+    const before = asked;
+    const canary = {
+      count: 2,
+      watchMs: 1_000,
+      // Asked after each look, so after the last one only if that was taken for a true one.
+      check({ elapsedMs }: CanarySeen) {
+        if (elapsedMs >= 1_000) reading = false;
+        return undefined;
+      },
+    };
+    await expect(letters.replay({ canary })).rejects.toMatchObject({ code: 'busy' });
+    expect(asked).toBeGreaterThan(before + 2);
+    reading = false;
+    expect(await letters.count()).toBe(10);
+  });
+
   it('ends by the signal while it is watched, and the others stay', async () => {
     const { letters, handle } = await begin();
     const messages = await handle();

@@ -5,6 +5,8 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { sqliteStore } from '../../../adapters/sqlite/index.ts';
 import { connect, createRelay, defineTopic } from '../../../src/index.ts';
+import { internalsOf } from '../../../src/internals.ts';
+import { publishRow } from '../../../src/outbox/publish-row.ts';
 import type { Outgoing } from '../../../src/port.ts';
 import { until } from '../../conformance/until.ts';
 
@@ -46,5 +48,22 @@ it.for([HOUR_MS, -HOUR_MS])(
       await store.close();
       await rm(folder, { recursive: true, force: true });
     }
+  },
+);
+
+it.for([HOUR_MS, -HOUR_MS])(
+  'S15: a spilled row expires counted from its publishing, though the store’s clock is %i ms ahead of its publisher’s',
+  async (aheadMs) => {
+    const client = await connect({ adapter: memory() });
+    const now = Date.now();
+    const kindOf = async (publishedAt: number): Promise<string | undefined> => {
+      const topic = defineTopic<string>('orders', { groups: ['g'] });
+      const entry = await topic.toEntry('x', { expiresInMs: 60_000 });
+      const row = { ...entry, rowId: '1', source: 'shop', attempts: 0, addedAt: now + aheadMs, publishedAt };
+      return (await publishRow(row, internalsOf(client), 1_000, now + aheadMs))?.kind;
+    };
+    expect(await kindOf(now - 30_000)).toBe('sent');
+    expect(await kindOf(now - 61_000)).toBe('park');
+    await client.close();
   },
 );

@@ -1,7 +1,7 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { connect, createRelay } from '../../../src/index.ts';
 import type { OutboxRow, OutboxShape, PublishOutcome } from '../../../src/port.ts';
-import { fakeAdapter, type Gate, gate } from '../fake-adapter.ts';
+import { confirmAll, fakeAdapter, type Gate, gate } from '../fake-adapter.ts';
 import { outboxOf } from './fake-outbox.ts';
 
 const shape: OutboxShape = {
@@ -27,6 +27,39 @@ const rowOf = (id: string): OutboxRow => ({
   source: 'shop',
   attempts: 0,
   addedAt: Date.now(),
+});
+
+afterEach(() => void vi.restoreAllMocks());
+
+it('G3: a deletion that fails is tried again, before its row could be read and published again', async () => {
+  const sent: string[] = [];
+  const client = await connect({
+    adapter: fakeAdapter({
+      publish(batch) {
+        sent.push(...batch.map(({ id }) => id));
+        return confirmAll(batch);
+      },
+    }),
+  });
+  const deleted = gate();
+  let gone = false;
+  let failures = 2;
+  const outbox = outboxOf({
+    lease: async () => [{ shard: 1, epoch: 1 }],
+    read: async () => (gone ? [] : [rowOf('1')]),
+    async settle(_, settlements) {
+      if (failures-- > 0) throw new Error('the database is away');
+      gone = true;
+      deleted.open();
+      return settlements.map(({ rowId }) => rowId);
+    },
+  });
+  const relay = createRelay({ client, outbox });
+  await relay.start();
+  await deleted.opened;
+  expect(sent).toEqual(['1']);
+  await relay.stop();
+  await client.close();
 });
 
 /** A relay that has read three rows of one key, of which the first is on its way until `confirm` opens. */
@@ -67,8 +100,6 @@ async function relaying() {
   await publishing.opened;
   return { client, relay, sent, settled, confirm: () => confirm.open([{ kind: 'confirmed' }]) };
 }
-
-afterEach(() => void vi.restoreAllMocks());
 
 it('G3: a relay whose lease has run out begins no further row of a key: they are somebody else’s', async () => {
   const { client, relay, sent, settled, confirm } = await relaying();
