@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Facts, judge } from './check.ts';
 import type { Found } from './drain.ts';
-import { type Line, openLedger } from './ledger-file.ts';
+import { type Line, now, openLedger } from './ledger-file.ts';
 import { merge } from './merge.ts';
 import { ACCOUNTS, checkOf, OPENING_BALANCE } from './topics.ts';
 
@@ -123,10 +123,20 @@ describe('the checker', () => {
       Array.from({ length: times }, () => ({ e: 'called', g: 'pool', id, attempt: 1 }));
     expect(await violations(called(3))).toEqual([]);
     expect(await violations(called(4))).toEqual(['ATTEMPTS']);
-    const up = Number.MAX_SAFE_INTEGER;
-    const fault: Line = { e: 'fault', kind: 'kill', target: 'broker', name: 'broker', begin: 0, up, hit: true };
-    expect(await violations([...called(4), fault])).toEqual([]);
-    expect(await violations([...called(5), fault])).toEqual(['ATTEMPTS']);
+    const begin = now();
+    const fault = (lastsMs: number): Line => ({
+      e: 'fault',
+      kind: 'pause',
+      target: 'broker',
+      name: 'broker',
+      begin,
+      up: begin + lastsMs,
+      hit: true,
+    });
+    expect(await violations([...called(4), fault(1)])).toEqual([]);
+    expect(await violations([...called(5), fault(1)])).toEqual(['ATTEMPTS']);
+    expect(await violations([...called(6), fault(10_001)])).toEqual([]);
+    expect(await violations([...called(7), fault(10_001)])).toEqual(['ATTEMPTS']);
   });
 
   it('sees money made or lost, in a snapshot or in the end', async () => {

@@ -45,6 +45,8 @@ export interface Limits {
 
 /** What a fault leaves behind: connections that are found dead by their heartbeats, leases that run out. */
 const AFTERMATH_MS = 30_000;
+/** While a fault goes on, a delivery may be lost and come again so often. */
+const AGAIN_MS = 5_000;
 
 /** One column, `what`: an example each. */
 const MUST_BE_NONE: Readonly<Record<string, string>> = {
@@ -153,8 +155,8 @@ function wronglyDead(db: DatabaseSync): readonly string[] {
 }
 
 /**
- * Attempts numbered above the policy's most; and calls in all above it, for each copy that died, and for each fault while
- * they went on the calls of one delivery again, whose settlement it may have taken.
+ * Attempts numbered above the policy's most; and calls in all above it, for each copy that died. A fault meanwhile may have
+ * taken the settlement of one delivery, whose calls are then made again; a long one, of one every few seconds.
  */
 function tooManyCalls(db: DatabaseSync, { maxAttempts, callsPerDelivery }: Limits): readonly string[] {
   return column(
@@ -163,7 +165,7 @@ function tooManyCalls(db: DatabaseSync, { maxAttempts, callsPerDelivery }: Limit
      union all select grp || ' ' || id || ' called ' || calls || ' times' from (
        select grp, id, count(*) calls, min(t0) t0, max(t0) t1 from run where t0 is not null group by grp, id) r
      where calls > ${maxAttempts} * (select max(1, count(*)) from dead d where d.grp = r.grp and d.id = r.id)
-       + ${callsPerDelivery} * (select count(*) from fault f where f.t0 < r.t1 and f.t1 + ${AFTERMATH_MS} > r.t0)`,
+       + ${callsPerDelivery} * (select count(*) + coalesce(sum(cast((f.t1 - f.t0) / ${AGAIN_MS} as integer)), 0) from fault f where f.t0 < r.t1 and f.t1 + ${AFTERMATH_MS} > r.t0)`,
   );
 }
 
