@@ -30,10 +30,11 @@ export function heldKeys(most: number, schedule: Schedule, onFull: (full: FullSh
     if (held.size === 0 && full.size === 0) return;
     const counts = new Map<string, FullShard>();
     for (const work of held) {
-      if (work.revoked) continue;
       const { lane, shard } = work.delivery;
       const name = `${shard} ${lane}`;
-      counts.set(name, { shard, count: (counts.get(name)?.count ?? 0) + 1 + schedule.behind(work) });
+      // One that was lost holds its key all the same, until its time: it waits behind itself when it has come again.
+      const waiting = schedule.behind(work) + (work.revoked ? 0 : 1);
+      counts.set(name, { shard, count: (counts.get(name)?.count ?? 0) + waiting });
     }
     const before = full;
     full = new Map([...counts].filter(([, { count }]) => count >= most));

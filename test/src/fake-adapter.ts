@@ -122,7 +122,7 @@ export interface InHand {
   revoke(epoch: number): void;
 }
 
-export async function inHand(able: Partial<Capabilities> = {}): Promise<InHand> {
+export async function inHand(able: Partial<Capabilities> = {}, own: Partial<Source> = {}): Promise<InHand> {
   let receive!: Receive;
   const settled: Settlement[] = [];
   const extended: (readonly Delivery[])[] = [];
@@ -142,6 +142,7 @@ export async function inHand(able: Partial<Capabilities> = {}): Promise<InHand> 
         pause: () => void calls.push('pause'),
         resume: () => void calls.push('resume'),
         stop: async () => void calls.push('stop'),
+        ...own,
       });
     },
   });

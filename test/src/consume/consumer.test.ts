@@ -1,12 +1,14 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { memory, memoryBroker, virtualClock } from '../../../adapters/memory/index.ts';
 import { connect, defineTopic, RetryLater } from '../../../src/index.ts';
+import { pace } from '../../conformance/pace.ts';
 import { deliveryOf, gate, inHand } from '../fake-adapter.ts';
+import { turns } from '../turns.ts';
 
 const topic = defineTopic<number>('numbers', { groups: ['g'] });
 const once = { immediate: { retries: 0 }, delays: [] };
 
-const turns = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
+afterEach(() => void vi.useRealTimers());
 
 describe('consumer', () => {
   it('waits ten minutes for a retry in no time, on the broker’s virtual clock', async () => {
@@ -51,20 +53,27 @@ describe('consumer', () => {
   });
 
   it('renews the leases of what it holds, and only of that', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     const { client, extended, deliver } = await inHand({ leases: true });
     const finish = gate<void>();
     await client.consume(topic, { group: 'g', concurrency: 1, leaseMs: 300 }, ({ payload }) =>
       payload === 1 ? undefined : finish.opened,
     );
     deliver(deliveryOf(1), deliveryOf(2), deliveryOf(3));
-    while (extended.length === 0) await turns();
-    expect(extended[0]!.map(({ handle }) => handle)).toEqual([2, 3]);
+    await turns();
+    vi.advanceTimersByTime(200);
+    const handles = () => extended.map((deliveries) => deliveries.map(({ handle }) => handle));
+    await turns();
+    expect(handles()).toEqual([
+      [2, 3],
+      [2, 3],
+    ]);
     finish.open();
     await turns();
+    vi.advanceTimersByTime(1_000);
     await client.close();
-    const before = extended.length;
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    expect(extended.length).toBe(before);
+    vi.advanceTimersByTime(1_000);
+    expect(extended).toHaveLength(2);
   });
 
   it('G9: pauses, drains, settles, and only then stops the source', async () => {
@@ -114,19 +123,15 @@ describe('consumer', () => {
 
   it('starts no more handlers per second than it may', async () => {
     const client = await connect({ adapter: memory() });
-    const starts: number[] = [];
-    await client.consume(
-      topic,
-      { group: 'g', ratePerSecond: 100, concurrency: 10 },
-      () => void starts.push(performance.now()),
-    );
+    const calls = pace();
+    await client.consume(topic, { group: 'g', ratePerSecond: 100, concurrency: 10 }, calls.begins);
     await client.publishAll(
       topic,
       Array.from({ length: 21 }, (_, n) => n),
     );
-    while (starts.length < 21) await turns();
-    // Twenty pauses of 10 ms; a late start may be caught up with, an early one never happens.
-    expect(starts[20]! - starts[0]!).toBeGreaterThanOrEqual(190);
+    while (calls.starts.length < 21) await turns();
+    calls.assertAtMost(100);
+    calls.end();
     await client.close();
   });
 });

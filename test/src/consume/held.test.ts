@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
 import { type ConsumeOptions, connect, defineTopic, exponential, partitionOf } from '../../../src/index.ts';
-import { fakeAdapter } from '../fake-adapter.ts';
+import { deliveryOf, fakeAdapter, inHand } from '../fake-adapter.ts';
 import { turns } from '../turns.ts';
 
 interface Keyed {
@@ -65,6 +65,37 @@ describe('S22: held keys', () => {
     expect(of(failing)).toEqual([0, 1, 2, 0, 1, 2, 3, 4, 5, 6]);
     expect(of(beside).length).toBe(11);
     expect(await check()).toEqual({ name: 'consume keyed as g', ok: true });
+    await client.close();
+  });
+
+  it('hold their shard still, and say so, also while the message itself is lost and comes again', async () => {
+    const { client, deliver, revoke } = await inHand();
+    const keyed = (n: number, epoch: number) =>
+      deliveryOf(n, { epoch, message: { key: 'a', body: new TextEncoder().encode(JSON.stringify({ key: 'a', n })) } });
+    const calls: number[] = [];
+    await client.consume(
+      topic,
+      { group: 'g', prefetch: 2, retry: { immediate: { retries: 0 }, delays: [60_000] } },
+      ({ payload }) => {
+        calls.push(payload.n);
+        if (calls.length === 1) throw new Error('not now');
+      },
+    );
+    const detail = async () => (await client.health()).checks.find(({ name }) => name.startsWith('consume'))?.detail;
+    deliver(keyed(1, 1), keyed(2, 1));
+    await turns();
+    const still = 'shard 0 stands still: 2 messages wait behind keys that are being retried';
+    expect(await detail()).toBe(still);
+    revoke(1);
+    expect(await detail()).toBeUndefined();
+    deliver(keyed(1, 2), keyed(2, 2));
+    await turns();
+    expect(calls).toEqual([1]);
+    expect(await detail()).toBe(still);
+    await vi.advanceTimersByTimeAsync(60_000);
+    await turns();
+    expect(calls).toEqual([1, 1, 2]);
+    expect(await detail()).toBeUndefined();
     await client.close();
   });
 });

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { type MemoryAdapter, memory, memoryBroker } from '../../../adapters/memory/index.ts';
 import { type Client, type ConsumeOptions, connect, defineTopic } from '../../../src/index.ts';
 import type { BrokerAdapter, Delivery } from '../../../src/port.ts';
+import { deliveryOf, gate, inHand } from '../fake-adapter.ts';
+import { turns } from '../turns.ts';
 
 const never = new Promise<never>(() => undefined);
 const retry = { immediate: { retries: 2, firstMs: 1 }, delays: [] };
@@ -159,6 +161,31 @@ it('S18: an ordered suspect that its broker cannot mark is dead when it was deli
   deliveries = 104;
   expect(await life()).toBe('crashed after 0');
   expect(calls).toEqual(['poison 1']);
+  await client.close();
+});
+
+it('S18: a suspect is settled before the next one begins, which might kill its process with the answer on its way', async () => {
+  const answer = gate();
+  const { client, deliver } = await inHand(
+    {},
+    {
+      mark: async () => 'settled',
+      async settle(batch) {
+        await answer.opened;
+        return batch.map(() => 'settled');
+      },
+    },
+  );
+  const calls: number[] = [];
+  await client.consume(defineTopic<number>('numbers', { groups: ['g'] }), { group: 'g' }, ({ payload }) => {
+    calls.push(payload);
+  });
+  deliver(deliveryOf(1, { suspect: true }), deliveryOf(2, { suspect: true }), deliveryOf(3));
+  await turns();
+  expect(calls.toSorted()).toEqual([1, 3]);
+  answer.open();
+  await turns();
+  expect(calls.at(-1)).toBe(2);
   await client.close();
 });
 
