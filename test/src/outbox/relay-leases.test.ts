@@ -1,6 +1,6 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { connect, createRelay } from '../../../src/index.ts';
-import type { OutboxRow, OutboxShape, PublishOutcome } from '../../../src/port.ts';
+import type { OutboxRow, OutboxShape, PublishOutcome, ShardLease } from '../../../src/port.ts';
 import { confirmAll, fakeAdapter, type Gate, gate } from '../fake-adapter.ts';
 import { outboxOf } from './fake-outbox.ts';
 
@@ -62,12 +62,14 @@ it('G3: a deletion that fails is tried again, before its row could be read and p
   await client.close();
 });
 
-/** A relay that has read three rows of one key, of which the first is on its way until `confirm` opens. */
+/** A relay that has read three rows of one key, of which the first is on its way until `confirm`. Its shard is handed over soon. */
 async function relaying() {
+  const renewed = gate();
   const sent: string[] = [];
   const publishing = gate();
   const confirm: Gate<readonly PublishOutcome[]> = gate();
   const settled = gate<readonly string[]>();
+  const settledUnder: (readonly ShardLease[])[] = [];
   const client = await connect({
     adapter: fakeAdapter({
       publish(batch) {
@@ -81,7 +83,10 @@ async function relaying() {
   let leased = false;
   const outbox = outboxOf({
     async lease() {
-      if (leased) throw new Error('the database is away');
+      if (leased) {
+        renewed.open();
+        return [];
+      }
       leased = true;
       return [{ shard: 1, epoch: 1 }];
     },
@@ -90,15 +95,16 @@ async function relaying() {
       rows = [];
       return read;
     },
-    async settle(_, settlements) {
+    async settle(leases, settlements) {
+      settledUnder.push(leases);
       settled.open(settlements.map(({ rowId, kind }) => `${rowId} ${kind}`));
       return settlements.map(({ rowId }) => rowId);
     },
   });
-  const relay = createRelay({ client, outbox });
+  const relay = createRelay({ client, outbox, leaseMs: 500 });
   await relay.start();
   await publishing.opened;
-  return { client, relay, sent, settled, confirm: () => confirm.open([{ kind: 'confirmed' }]) };
+  return { client, relay, sent, renewed, settled, settledUnder, confirm: () => confirm.open([{ kind: 'confirmed' }]) };
 }
 
 it('G3: a relay whose lease has run out begins no further row of a key: they are somebody else’s', async () => {
@@ -119,5 +125,15 @@ it('a relay that is stopped finishes what is on its way, and begins nothing else
   await stopping;
   expect(await settled.opened).toEqual(['1 sent']);
   expect(sent).toEqual(['1']);
+  await client.close();
+});
+
+it('G3: what was published before its shard was handed over may still be deleted, until somebody else takes the shard', async () => {
+  const { client, relay, renewed, settled, settledUnder, confirm } = await relaying();
+  await renewed.opened;
+  confirm();
+  await settled.opened;
+  expect(settledUnder).toEqual([[{ shard: 1, epoch: 1 }]]);
+  await relay.stop();
   await client.close();
 });
