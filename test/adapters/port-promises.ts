@@ -458,6 +458,24 @@ export function portPromises(name: string, open: () => Promise<World>): void {
       expect(backlog.oldestAgeMs).toBeGreaterThanOrEqual(19);
     });
 
+    for (const ordered of [false, true])
+      it(`S18: marks stay with an unsettled message, whoever gets it next, and end with it (ordered: ${ordered})`, async () => {
+        const topology = topologyOf([{ name: 'g', ordered }]);
+        await adapter.declare(topology);
+        await publish(adapter, [keyed(topology, 'a', 'k', 0)]);
+        const one = await consume(adapter, topology);
+        const [first] = await one.count(1);
+        expect(await one.source.mark!(first!, { attempts: '2', run: 'r' })).toBe('settled');
+        await one.source.stop();
+        expect(await one.source.mark!(first!, { attempts: '3' })).toBe('stale');
+        const two = await consume(await world.client(), topology);
+        const [second] = await two.count(1);
+        expect(second!.message).toEqual({ ...first!.message, marks: { attempts: '2', run: 'r' } });
+        expect(await two.retry(second!, 0, { attempts: '3' })).toBe('settled');
+        await two.count(2);
+        expect(two.deliveries[1]!.message).toEqual({ ...first!.message, marks: { attempts: '3' } });
+      });
+
     it('ends a subscription that was under way when it was closed, and nothing of the group stays with it', async () => {
       const topology = topologyOf();
       const other = await world.client();

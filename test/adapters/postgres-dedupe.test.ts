@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
 import { postgresDedupe } from '../../adapters/postgres/index.ts';
@@ -73,6 +73,14 @@ describe('postgres dedupe', () => {
     await shaky.end();
     await far.close();
     await bench.close();
+    await close();
+  });
+
+  it('never takes a key for another one that it knows by its hash', async () => {
+    const { store, close } = await inPostgres({});
+    const long = 'x'.repeat(1_000);
+    const alike = `sha256:${createHash('sha256').update(JSON.stringify(long)).digest('hex')}`;
+    for (const key of [long, alike]) expect(await store.claim(key)).toMatchObject({ state: 'new' });
     await close();
   });
 

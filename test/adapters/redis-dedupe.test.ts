@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterAll, describe, expect, it } from 'vitest';
 import { redisDedupe } from '../../adapters/redis/index.ts';
@@ -74,6 +74,13 @@ describe('redis dedupe', () => {
     await expect(away.claim('m')).rejects.toThrow(/cannot be reached/);
     await expect(away.claim('m')).rejects.not.toThrow(/s3cret/);
     await away.close();
+  });
+
+  it('never takes a key for another one that it knows by its hash', async () => {
+    const store = redisDedupe({ client, prefix: unique() });
+    const long = 'x'.repeat(1_000);
+    const alike = `sha256:${createHash('sha256').update(JSON.stringify(long)).digest('hex')}`;
+    for (const key of [long, alike]) expect(await store.claim(key)).toMatchObject({ state: 'new' });
   });
 
   it('names the wrong key, what it received and what it wanted', () => {

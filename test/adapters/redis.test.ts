@@ -362,6 +362,8 @@ describe('redis: leases of an unordered group', () => {
     await heir.settle('done', first!);
     await heir.count(2);
     expect(heir.deliveries[1]).toMatchObject({ redelivered: true, suspect: true, message: { id: 'id-poison', marks } });
+    await heir.settle('done', heir.deliveries[1]!);
+    expect(await raw.exists(streamOf(topology.topic, 'g:marks')), 'marks are forgotten with their entries').toBe(0);
   });
 });
 

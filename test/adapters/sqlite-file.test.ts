@@ -164,6 +164,19 @@ describe('sqlite, leases', () => {
     expect(await two.settle('done', taken!)).toEqual(['settled']);
   });
 
+  it('marks nothing of a shard that is somebody else’s by now, though nobody has claimed the message yet', async () => {
+    const adapter = await client();
+    const topology = topologyOf([{ name: 'g', ordered: true }]);
+    await adapter.declare(topology);
+    await publish(adapter, [keyed(topology, 'a', 'k', 0)]);
+    const one = await consume(adapter, topology);
+    const [a] = await one.count(1);
+    const db = new DatabaseSync(path);
+    db.exec('PRAGMA busy_timeout = 5000; UPDATE hf_shards SET owner = owner + 1, epoch = epoch + 1');
+    db.close();
+    expect(await one.source.mark!(a!, { attempts: '1' })).toBe('stale');
+  });
+
   it('leaves a delivery to its consumer for as long as it extends it', async () => {
     const adapter = await client();
     const topology = topologyOf();

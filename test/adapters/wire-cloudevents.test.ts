@@ -123,6 +123,13 @@ describe.each(Object.keys(wires) as (keyof typeof wires)[])('CloudEvents on %s',
     expect(Object.keys(raw).filter((each) => each.startsWith('hf-') || each === 'id' || each === 'key')).toEqual([]);
   });
 
+  it('have a source that is a URI reference, whatever the client’s is', async () => {
+    const topic = newTopic();
+    const client = await open(make('cloudevents'), 'shop floor/2 é');
+    await client.publish(topic, { total: 10 });
+    expect((await read(topic.name))[`${prefix}source`]).toBe('shop%20floor/2%20%C3%A9');
+  });
+
   it('are read back as the lean form is: first, retried, dead-lettered and replayed', async () => {
     const topic = newTopic();
     const seen: Record<string, Message<Order>[]> = { lean: [], cloudevents: [] };
