@@ -14,6 +14,7 @@ import { type KafkaOptions, type Settings, settingsOf } from './options.ts';
 import { publisher } from './publish.ts';
 import { openSender } from './sender.ts';
 import { topologyStore } from './topology.ts';
+import { within } from './within.ts';
 
 export type { KafkaOptions } from './options.ts';
 
@@ -148,14 +149,9 @@ function durability({ settings, topology }: Running): AdapterHealth['checks'] {
 }
 
 async function ping({ client }: Context): Promise<string | undefined> {
-  const late = Promise.withResolvers<string>();
-  const timer = setTimeout(() => late.resolve(`no answer within ${PING_MS} ms`), PING_MS);
-  const answer = client.ping().then(() => undefined, messageOf);
-  try {
-    return await Promise.race([answer, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const answer = client.ping().then(() => 'ok', messageOf);
+  const said = (await within(answer, PING_MS)) ?? `no answer within ${PING_MS} ms`;
+  return said === 'ok' ? undefined : said;
 }
 
 function capabilitiesOf(settings: Settings): Capabilities {

@@ -15,6 +15,7 @@ import { kafkajsProducer } from './kafkajs/producer.ts';
 import { ownSockets, type Sockets } from './kafkajs/sockets.ts';
 import { createTopics } from './kafkajs/topics.ts';
 import type { Settings } from './options.ts';
+import { within } from './within.ts';
 
 const TOPIC_RESOURCE = 2;
 const CLOSE_MS = 1_000;
@@ -134,15 +135,11 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
       };
       const parts = { fresh, codec: AssignerProtocol, settings, leave };
       const { member, joined } = kafkajsMember(parts, spec, events);
-      const patience = Promise.withResolvers<void>();
-      const timer = setTimeout(patience.resolve, settings.connectTimeoutMs);
       try {
-        await Promise.race([joined, patience.promise]);
+        await within(joined, settings.connectTimeoutMs);
       } catch (error) {
         await member.stop();
         throw error;
-      } finally {
-        clearTimeout(timer);
       }
       return member;
     },
@@ -151,10 +148,10 @@ export async function kafkajsClient(settings: Settings, clientId: string, warn: 
     },
     isTransient,
     async close() {
-      const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, CLOSE_MS);
-      await Promise.race([cluster.disconnect().catch(() => {}), late.promise]);
-      clearTimeout(timer);
+      await within(
+        cluster.disconnect().catch(() => {}),
+        CLOSE_MS,
+      );
       for (const sockets of [...open]) sockets.kill();
     },
   };

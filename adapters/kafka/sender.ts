@@ -1,6 +1,7 @@
 import type { BatchAnswer, KafkaClient, KafkaProducer, PartitionBatch } from './client.ts';
 import type { BrokerClock } from './clock.ts';
 import { notSent } from './errors.ts';
+import { within } from './within.ts';
 
 const FIRST_RETRY_MS = 50;
 /** After this long at most what may have been stored is sent again. */
@@ -72,7 +73,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
     over.promise.then(() => {
       for (const name of names) if (tails.get(name) === over.promise) tails.delete(name);
     });
-    if (!(await within(turn, deadline))) {
+    if (!(await inTime(turn, deadline))) {
       turn.then(() => over.resolve());
       return batches.map(() => ({
         stored: 'no',
@@ -101,7 +102,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
     const slot = acquire();
     let producer: KafkaProducer | undefined;
     try {
-      producer = await within(slot.producer, deadline);
+      producer = await inTime(slot.producer, deadline);
     } catch (error) {
       answers.fill({ stored: 'no', error });
     }
@@ -112,7 +113,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
     let open = [...batches.keys()];
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {
       const request = producer.send(open.map((index) => batches[index]!));
-      const given = await within(request, deadline);
+      const given = await inTime(request, deadline);
       if (given === undefined) {
         for (const index of open) answers[index] = { stored: 'maybe', error: unanswered() };
         retire(slot);
@@ -137,7 +138,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
   }
 
   async function quarantine(slot: Slot, producer: KafkaProducer, request: Promise<unknown>): Promise<void> {
-    if ((await within(request, Date.now() + requestTimeoutMs)) === undefined && !closed) {
+    if ((await inTime(request, Date.now() + requestTimeoutMs)) === undefined && !closed) {
       producer.kill();
       await pause(requestTimeoutMs);
     }
@@ -163,7 +164,7 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
   }
 
   /** Undefined when the deadline comes first, or we close. */
-  async function within<T>(promise: Promise<T>, deadline: number): Promise<T | undefined> {
+  async function inTime<T>(promise: Promise<T>, deadline: number): Promise<T | undefined> {
     const late = Promise.withResolvers<undefined>();
     const done = () => late.resolve(undefined);
     timers.add(done);
@@ -182,11 +183,8 @@ export function openSender(client: KafkaClient, clock: BrokerClock, requestTimeo
       closed = true;
       for (const done of timers) done();
       // One that is still connecting is not waited for: its sockets go with the client's.
-      const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, CLOSE_MS);
       const closings = [...slots].map(async (slot) => (await slot.producer.catch(() => undefined))?.close());
-      await Promise.race([Promise.all(closings), late.promise]);
-      clearTimeout(timer);
+      await within(Promise.all(closings), CLOSE_MS);
       slots.clear();
     },
   };

@@ -6,6 +6,7 @@ import { rungFor } from './ladder.ts';
 import { deadTopic, retryTopic } from './names.ts';
 import type { Item } from './publish.ts';
 import { type Entry, finish, requeue } from './share.ts';
+import { within } from './within.ts';
 
 const AGAIN_MS = 1_000;
 
@@ -159,10 +160,7 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
       closing = true;
       for (const timer of timers) clearTimeout(timer);
       for (const end of [...pauses]) end();
-      const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, context.settings.requestTimeoutMs);
-      await Promise.race([Promise.allSettled(running), late.promise]);
-      clearTimeout(timer);
+      await within(Promise.allSettled(running), context.settings.requestTimeoutMs);
     },
   };
 }

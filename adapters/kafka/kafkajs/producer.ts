@@ -1,4 +1,5 @@
 import type { BatchAnswer, KafkaProducer, PartitionBatch } from '../client.ts';
+import { within } from '../within.ts';
 import type { RawBroker, RawCluster } from './cluster.ts';
 import { isFencing, isMisrouted, isTransient, isUndecided, protocolType } from './errors.ts';
 import { nodeOf } from './leaders.ts';
@@ -85,10 +86,10 @@ export async function kafkajsProducer(parts: ProducerParts): Promise<KafkaProduc
     send: (batches) => Promise.all(batches.map(sendOne)),
     kill: sockets.kill,
     async close() {
-      const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, CLOSE_MS);
-      await Promise.race([cluster.disconnect().catch(() => {}), late.promise]);
-      clearTimeout(timer);
+      await within(
+        cluster.disconnect().catch(() => {}),
+        CLOSE_MS,
+      );
       sockets.kill();
     },
   };
