@@ -128,6 +128,21 @@ describe('publisher', () => {
     await client.close({ drainMs: 0 });
   });
 
+  it('S11: a batch has the time of whoever in it has most', async () => {
+    const deadlines: number[] = [];
+    const client = await connect({
+      adapter: fakeAdapter({
+        async publish(batch, { deadline }) {
+          deadlines.push(deadline - Date.now());
+          return confirmAll(batch);
+        },
+      }),
+    });
+    await Promise.all([2_000, 60_000, 1_000].map((timeoutMs) => client.publish(plain, 1, { timeoutMs })));
+    expect(deadlines).toEqual([60_000]);
+    await client.close();
+  });
+
   it('a message whose deadline has passed is not sent again', async () => {
     const sent: string[] = [];
     const client = await connect({

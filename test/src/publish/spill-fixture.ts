@@ -2,8 +2,12 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
 import { type MemoryBroker, memory, memoryBroker } from '../../../adapters/memory/index.ts';
 import { sqliteStore } from '../../../adapters/sqlite/store.ts';
+import { type Client, type ConnectOptions, connect, defineTopic, isHoldfastError } from '../../../src/index.ts';
+import type { Message } from '../../../src/message.ts';
+import type { SpillOptions } from '../../../src/outbox/spill-options.ts';
 import type { AdapterHooks, BrokerAdapter, Outgoing, SpillEntry, SpillStore, Store } from '../../../src/port.ts';
 import { Transient } from '../fake-adapter.ts';
 
@@ -106,3 +110,53 @@ export async function until(
     await sleep(5);
   }
 }
+
+export interface Order {
+  readonly key: string;
+  readonly n: number;
+}
+export const plain = defineTopic<Order>('plain', { groups: ['g'], key: ({ key }) => key });
+export const ordered = defineTopic<Order>('ordered', {
+  groups: { g: { order: 'key' } },
+  key: ({ key }) => key,
+  partitions: 4,
+});
+
+/** Patience short enough for a test, and a circuit that stays closed. */
+const closedCircuit = { minCalls: 1_000_000 };
+
+/** A client whose broker has weather, closed after the test. */
+export async function open(
+  more: Partial<Omit<ConnectOptions, 'spill'>> & { readonly spill?: Partial<SpillOptions> } = {},
+  reuse: { readonly watched?: Watched; readonly broker?: MemoryBroker } = {},
+): Promise<{ readonly client: Client; readonly weather: Weather; readonly watched: Watched }> {
+  const watched = reuse.watched ?? (await watchedStore());
+  const { adapter, weather } = weatherAdapter(reuse.broker);
+  const client = await connect({
+    adapter,
+    source: 'web',
+    breaker: closedCircuit,
+    ...more,
+    spill: { store: watched.store, spillAfterMs: 40, ...more.spill },
+  });
+  onTestFinished(async () => {
+    weather.now = 'fine';
+    await client.close();
+    if (reuse.watched === undefined) await watched.store.close();
+  });
+  return { client, weather, watched };
+}
+
+/** What became of a publish, in a word. */
+export const outcomeOf = (publishing: Promise<{ readonly outcome: string }>): Promise<string> =>
+  publishing.then(
+    ({ outcome }) => outcome,
+    (error: unknown) => (isHoldfastError(error) ? `${error.code} ${error.outcome}` : String(error)),
+  );
+
+export async function handled(client: Client, topic = plain): Promise<Message<Order>[]> {
+  const messages: Message<Order>[] = [];
+  await client.consume(topic, { group: 'g', concurrency: 100 }, (message) => void messages.push(message));
+  return messages;
+}
+export const rowsIn = async ({ store }: Watched): Promise<number> => (await store.spill!.state()).rows;
