@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Message } from '../../src/message.ts';
 import { assertOnce, handlingOf, ledger, type Order } from './ledger.ts';
 import type { Suite } from './options.ts';
-import { quick } from './script.ts';
+import { calm } from './script.ts';
 import { until } from './until.ts';
 import { publishOrders } from './world.ts';
 
@@ -16,7 +16,7 @@ export function batchCases(suite: Suite): void {
     const sizes: number[] = [];
     await client.consumeBatches(
       topic,
-      { ...quick('g'), concurrency: 2, batch: { size: 10, waitMs: 50 } },
+      { ...calm('g'), concurrency: 2, batch: { size: 10, waitMs: 50 } },
       (messages) => {
         sizes.push(messages.length);
         for (const message of messages) handled.note(handlingOf(message, ''));
@@ -33,7 +33,7 @@ export function batchCases(suite: Suite): void {
     const ids = await publishOrders(client, topic, 30);
     const handled = ledger();
     const calls = new Map<string, number>();
-    await client.consumeBatches(topic, { ...quick('g', 1), batch: { size: 10, waitMs: 50 } }, (messages, { fail }) => {
+    await client.consumeBatches(topic, { ...calm('g', 1), batch: { size: 10, waitMs: 50 } }, (messages, { fail }) => {
       for (const message of messages) {
         calls.set(message.id, (calls.get(message.id) ?? 0) + 1);
         if (message.payload.n === 7) fail(message, new Error('always'));
@@ -61,7 +61,7 @@ export function batchCases(suite: Suite): void {
       let committed: Message<Order>[] = [];
       await client.consumeBatches(
         topic,
-        { ...quick('g', 1), inbox: inbox as never, batch: { size: 10, waitMs: 200 } },
+        { ...calm('g', 1), inbox: inbox as never, batch: { size: 10, waitMs: 200 } },
         (messages) => {
           if (messages.length > 1 || messages[0]!.payload.n === 3) throw new Error('bad batch');
           committed = [...committed, ...messages];

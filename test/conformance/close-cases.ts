@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { assertNoPhantom, assertOnce, type Ledger } from './ledger.ts';
 import type { Suite } from './options.ts';
-import { quick } from './script.ts';
+import { calm } from './script.ts';
 import { until } from './until.ts';
 import { publishOrders } from './world.ts';
 
@@ -15,7 +15,7 @@ export function closeCases(suite: Suite): void {
       const topic = world.topic();
       const { client, seen } = await world.watched();
       const hold = world.gate();
-      const options = { ...quick('g'), concurrency: 5, prefetch: 20 };
+      const options = { ...calm('g'), concurrency: 5, prefetch: 20 };
       const first = await world.consume(client, topic, options, () => hold.opened);
       const ids = await publishOrders(client, topic, 20);
       await first.started.count(5);
@@ -36,7 +36,7 @@ export function closeCases(suite: Suite): void {
     const topic = world.topic();
     const client = await world.client();
     const aborted: string[] = [];
-    const first = await world.consume(client, topic, { ...quick('g', 3), concurrency: 3 }, ({ id }, { signal }) => {
+    const first = await world.consume(client, topic, { ...calm('g', 3), concurrency: 3 }, ({ id }, { signal }) => {
       return new Promise<never>((_, reject) => {
         signal.addEventListener('abort', () => {
           aborted.push(id);
@@ -49,7 +49,7 @@ export function closeCases(suite: Suite): void {
     const { completed, givenBack } = await client.close({ drainMs: 50 });
     assert.deepEqual({ completed, givenBack }, { completed: 0, givenBack: 3 });
     assert.deepEqual(aborted.sort(), [...ids].sort());
-    const second = await world.consume(await world.client(), topic, quick('g'));
+    const second = await world.consume(await world.client(), topic, calm('g'));
     await second.handled.all(ids);
     assert.deepEqual([...attemptsOf(second.handled)], [1]);
   });
@@ -64,7 +64,7 @@ export function closeCases(suite: Suite): void {
       const consumed = await world.consume(
         client,
         topic,
-        { ...quick('g'), concurrency: 8 },
+        { ...calm('g'), concurrency: 8 },
         () => new Promise((resolve) => setTimeout(resolve, 1)),
       );
       const enough = Math.min(50, 300 - handled.size);
@@ -80,11 +80,11 @@ export function closeCases(suite: Suite): void {
   suite.case('a closed consumer handles nothing more; others go on', async (world) => {
     const topic = world.topic();
     const client = await world.client();
-    const first = await world.consume(client, topic, quick('g'));
+    const first = await world.consume(client, topic, calm('g'));
     await first.handled.all(await publishOrders(client, topic, 5));
     await first.consumer.close();
     const more = await publishOrders(client, topic, 20, { prefix: 'more-' });
-    const second = await world.consume(client, topic, quick('g'));
+    const second = await world.consume(client, topic, calm('g'));
     await second.handled.all(more);
     assert.equal(first.started.entries.length, 5);
     assertOnce(second.handled);
@@ -93,7 +93,7 @@ export function closeCases(suite: Suite): void {
   suite.case('closing twice, at once and in any order is safe', async (world) => {
     const topic = world.topic();
     const client = await world.client();
-    const consumed = await Promise.all(Array.from({ length: 4 }, () => world.consume(client, topic, quick('g'))));
+    const consumed = await Promise.all(Array.from({ length: 4 }, () => world.consume(client, topic, calm('g'))));
     const publishing = publishOrders(client, topic, 50).catch(() => undefined);
     const results = await Promise.all([
       ...consumed.map(({ consumer }) => consumer.close()),
@@ -107,7 +107,7 @@ export function closeCases(suite: Suite): void {
     assert.deepEqual(await client.close(), await client.close());
     await assert.rejects(client.publish(topic, { n: 0 }), { code: 'client-closed' });
     await assert.rejects(
-      client.consume(topic, quick('g'), () => undefined),
+      client.consume(topic, calm('g'), () => undefined),
       { code: 'client-closed' },
     );
     assert.equal((await client.health()).ready, false);
@@ -118,13 +118,13 @@ export function closeCases(suite: Suite): void {
     const topic = world.topic({ groups: { g: 'key' }, partitions: 2 });
     const client = await world.client();
     const hold = world.gate();
-    const first = await world.consume(client, topic, { ...quick('g'), concurrency: 4 }, ({ payload }) =>
+    const first = await world.consume(client, topic, { ...calm('g'), concurrency: 4 }, ({ payload }) =>
       payload.n === 3 ? hold.opened : undefined,
     );
     for (let n = 0; n < 12; n += 1) await client.publish(topic, { n, key: 'k' }, { id: `m-${n}` });
     await first.started.all(['m-3']);
     await first.consumer.close({ drainMs: 20 });
-    const second = await world.consume(await world.client(), topic, quick('g'));
+    const second = await world.consume(await world.client(), topic, calm('g'));
     await second.handled.all(['m-11']);
     assert.deepEqual(
       second.handled.entries.map(({ n }) => n),

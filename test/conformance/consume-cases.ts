@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { assertNoPhantom, assertOnce } from './ledger.ts';
 import type { Suite } from './options.ts';
-import { quick } from './script.ts';
+import { calm } from './script.ts';
 import { until } from './until.ts';
 import { publishOrders } from './world.ts';
 
@@ -12,7 +12,7 @@ export function consumeCases(suite: Suite): void {
     const publisher = await world.client();
     const clients = await Promise.all([world.client(), world.client(), world.client()]);
     const consumed = await Promise.all(
-      clients.map((client) => world.consume(client, topic, { ...quick('g'), concurrency: 2, prefetch: 4 })),
+      clients.map((client) => world.consume(client, topic, { ...calm('g'), concurrency: 2, prefetch: 4 })),
     );
     const ids: string[] = [];
     const handledBy = (): readonly number[] => consumed.map(({ handled }) => handled.entries.length);
@@ -31,7 +31,7 @@ export function consumeCases(suite: Suite): void {
   suite.case('many topics at once, each with its own messages', async (world) => {
     const client = await world.client();
     const topics = Array.from({ length: 8 }, () => world.topic());
-    const consumed = await Promise.all(topics.map((topic) => world.consume(client, topic, quick('g'))));
+    const consumed = await Promise.all(topics.map((topic) => world.consume(client, topic, calm('g'))));
     const published = await Promise.all(
       topics.map((topic, index) => publishOrders(client, topic, 25, { prefix: `t${index}-` })),
     );
@@ -52,7 +52,7 @@ export function consumeCases(suite: Suite): void {
     );
     for (const [index, topic] of topics.entries()) {
       for (const group of ['a', 'a.a']) {
-        const { consumer, handled } = await world.consume(client, topic, quick(group));
+        const { consumer, handled } = await world.consume(client, topic, calm(group));
         await handled.all(published[index]!);
         assertNoPhantom(handled, published[index]!);
         await consumer.close();
@@ -65,9 +65,9 @@ export function consumeCases(suite: Suite): void {
     const client = await world.client();
     const other = await world.client();
     const consumed = await Promise.all([
-      world.consume(client, topic, quick('billing')),
-      world.consume(other, topic, quick('board')),
-      world.consume(other, topic, quick('mail')),
+      world.consume(client, topic, calm('billing')),
+      world.consume(other, topic, calm('board')),
+      world.consume(other, topic, calm('mail')),
     ]);
     const ids = await publishOrders(client, topic, 100);
     for (const { handled } of consumed) {
@@ -80,11 +80,11 @@ export function consumeCases(suite: Suite): void {
   suite.case('a message waits for a group whose consumer starts later', async (world) => {
     const topic = world.topic({ groups: { early: 'none', late: 'none' } });
     const publisher = await world.client();
-    const early = await world.consume(publisher, topic, quick('early'));
+    const early = await world.consume(publisher, topic, calm('early'));
     const ids = await publishOrders(publisher, topic, 20);
     await early.handled.all(ids);
     await publisher.close();
-    const { handled } = await world.consume(await world.client(), topic, quick('late'));
+    const { handled } = await world.consume(await world.client(), topic, calm('late'));
     await handled.all(ids);
   });
 
@@ -94,7 +94,7 @@ export function consumeCases(suite: Suite): void {
     const full = world.gate();
     let running = 0;
     let most = 0;
-    const { handled } = await world.consume(client, topic, { ...quick('g'), concurrency: 7 }, async () => {
+    const { handled } = await world.consume(client, topic, { ...calm('g'), concurrency: 7 }, async () => {
       running += 1;
       most = Math.max(most, running);
       if (running === 7) full.open();
@@ -113,7 +113,7 @@ export function consumeCases(suite: Suite): void {
     const { started, handled } = await world.consume(
       client,
       topic,
-      { ...quick('g'), concurrency: 3, prefetch: 5 },
+      { ...calm('g'), concurrency: 3, prefetch: 5 },
       () => hold.opened,
     );
     const ids = await publishOrders(client, topic, 60);
@@ -130,13 +130,13 @@ export function consumeCases(suite: Suite): void {
   suite.case('a paused consumer takes nothing new, and goes on when resumed', async (world) => {
     const topic = world.topic();
     const client = await world.client();
-    const { consumer, started, handled } = await world.consume(client, topic, quick('g'));
+    const { consumer, started, handled } = await world.consume(client, topic, calm('g'));
     const first = await publishOrders(client, topic, 5, { prefix: 'first-' });
     await handled.all(first);
     consumer.pause();
     const then = await publishOrders(client, topic, 5, { prefix: 'then-' });
     const elsewhere = world.topic();
-    const other = await world.consume(client, elsewhere, quick('g'));
+    const other = await world.consume(client, elsewhere, calm('g'));
     await publishOrders(client, elsewhere, 1, { prefix: 'elsewhere-' });
     await other.handled.all(['elsewhere-0']);
     assert.equal(started.entries.length, 5);

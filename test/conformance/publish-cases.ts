@@ -4,7 +4,7 @@ import type { Message } from '../../src/message.ts';
 import { defineTopic } from '../../src/topic.ts';
 import { assertNoPhantom, assertOnce, ledger } from './ledger.ts';
 import type { Suite } from './options.ts';
-import { quick } from './script.ts';
+import { calm } from './script.ts';
 import { until } from './until.ts';
 import { publishOrders } from './world.ts';
 
@@ -15,7 +15,7 @@ export function publishCases(suite: Suite): void {
   suite.case('G2: every confirmed message is handled, and nothing else is', async (world) => {
     const topic = world.topic();
     const client = await world.client();
-    const { handled } = await world.consume(client, topic, quick('g'));
+    const { handled } = await world.consume(client, topic, calm('g'));
     const ids = await publishOrders(client, topic, 300);
     await handled.all(ids);
     assertNoPhantom(handled, ids);
@@ -32,7 +32,7 @@ export function publishCases(suite: Suite): void {
     });
     const messages: Message<{ total: number }>[] = [];
     const seen = ledger();
-    await client.consume(topic, quick('g'), (message) => {
+    await client.consume(topic, calm('g'), (message) => {
       messages.push(message);
       seen.note({ id: message.id, n: 0, key: message.key, attempt: message.attempt, by: '', at: 0 });
     });
@@ -92,7 +92,7 @@ export function publishCases(suite: Suite): void {
       { id: '00', key: '' },
     ];
     const messages: Message[] = [];
-    const { handled } = await world.consume(client, topic, quick('g'), (message) => void messages.push(message));
+    const { handled } = await world.consume(client, topic, calm('g'), (message) => void messages.push(message));
     for (const options of cases) await client.publish(topic, { n: 0 }, { ...options, headers });
     await handled.all(cases.map(({ id }) => id));
     for (const { id, key } of cases) {
@@ -111,7 +111,7 @@ export function publishCases(suite: Suite): void {
       Uint8Array.from({ length: 512 * 1024 }, (_, index) => (index * 7919) >> 3),
     ];
     const received = new Map<string, Uint8Array>();
-    await client.consume(topic, quick('g'), ({ id, payload }) => void received.set(id, payload));
+    await client.consume(topic, calm('g'), ({ id, payload }) => void received.set(id, payload));
     await Promise.all(bodies.map((body, index) => client.publish(topic, body, { id: `b-${index}` })));
     await until('all bodies are there', () => received.size === bodies.length);
     bodies.forEach((body, index) => {
@@ -132,7 +132,7 @@ export function publishCases(suite: Suite): void {
       { deep: { list: [1.1, -1e-7, Number.MAX_SAFE_INTEGER, '\u2028\u0000"\\', 'naïve 東京 🚚', false] } },
     ];
     const received = new Map<string, unknown>();
-    await client.consume(topic, quick('g'), ({ id, payload }) => void received.set(id, payload));
+    await client.consume(topic, calm('g'), ({ id, payload }) => void received.set(id, payload));
     await client.publishAll(topic, payloads, (_, index) => ({ id: `p-${index}` }));
     await until('all payloads are there', () => received.size === payloads.length);
     payloads.forEach((payload, index) => {
@@ -179,7 +179,7 @@ export function publishCases(suite: Suite): void {
       const script = world.script({ groups: {} });
       const ids = await publishOrders(client, world.topic(script), 3);
       const later = world.topic({ ...script, groups: { g: 'none' } });
-      const { handled } = await world.consume(await world.client(), later, quick('g'));
+      const { handled } = await world.consume(await world.client(), later, calm('g'));
       await handled.all(ids);
     });
   }
@@ -190,7 +190,7 @@ export function publishCases(suite: Suite): void {
       const topic = world.topic();
       const closing = await world.client();
       const other = await world.client();
-      const { handled } = await world.consume(other, topic, quick('g'));
+      const { handled } = await world.consume(other, topic, calm('g'));
       await publishOrders(closing, topic, 1, { prefix: 'first-' });
       const outcomes = new Map<string, 'confirmed' | 'not-sent' | 'unknown'>();
       const publishes = Array.from({ length: 3_000 }, async (_, n) => {

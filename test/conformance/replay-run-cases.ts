@@ -7,7 +7,7 @@ import { lettersOf } from './dead-letter-cases.ts';
 import { assertOnce, type Order } from './ledger.ts';
 import { operatorCrashCases } from './operator-crash-cases.ts';
 import type { Suite } from './options.ts';
-import { quick, scriptedTopic } from './script.ts';
+import { calm, scriptedTopic } from './script.ts';
 import { until } from './until.ts';
 import { publishOrders } from './world.ts';
 
@@ -21,7 +21,7 @@ export function replayRunCases(suite: Suite): void {
     await bury(world, client, script, 12);
     // Ahead of the consumers' clocks, so that times alone would not tell what has come back.
     const startedAt = new Date(Date.now() + 60_000);
-    const { started } = await world.consume(client, topic, quick('g'), () => {
+    const { started } = await world.consume(client, topic, calm('g'), () => {
       throw new DeadLetter('bad again');
     });
     const abort = new AbortController();
@@ -47,7 +47,7 @@ export function replayRunCases(suite: Suite): void {
       const client = await world.client();
       const ids = await bury(world, client, script, 10);
       let broken = true;
-      const { started, handled } = await world.consume(client, topic, quick('g'), () => {
+      const { started, handled } = await world.consume(client, topic, calm('g'), () => {
         if (broken) throw new DeadLetter('bad again');
       });
       const letters = client.deadLetters(topic, 'g');
@@ -74,7 +74,7 @@ export function replayRunCases(suite: Suite): void {
       const topic = scriptedTopic(script);
       const clients = [await world.client(), await world.client()];
       const ids = await bury(world, clients[0]!, script, 40);
-      const { handled } = await world.consume(clients[0]!, topic, quick('g'));
+      const { handled } = await world.consume(clients[0]!, topic, calm('g'));
       const results = await Promise.allSettled(
         clients.map((client) => client.deadLetters(topic, 'g').replay({ ratePerSecond: 200 })),
       );
@@ -95,10 +95,10 @@ export function replayRunCases(suite: Suite): void {
     const topic = scriptedTopic(script);
     const client = await world.client();
     const ids = await bury(world, client, script, 4);
-    const other = await world.consume(client, topic, quick('other'));
+    const other = await world.consume(client, topic, calm('other'));
     await other.handled.all(ids);
     const messages: Message<Order>[] = [];
-    const { handled } = await world.consume(client, topic, quick('g'), (message) => void messages.push(message));
+    const { handled } = await world.consume(client, topic, calm('g'), (message) => void messages.push(message));
     const letters = client.deadLetters(topic, 'g');
     const edit = ({ id }: { readonly id: string }) =>
       id === 'm-0' ? undefined : { payload: { n: 100 + Number(id.slice(2)), key: 'edited' } };
@@ -136,12 +136,12 @@ export function replayRunCases(suite: Suite): void {
       const topic = scriptedTopic(script);
       const client = await world.client();
       await client.publish(topic, { n: 0, key: 'typo' }, { id: 'm-0' });
-      const first = await world.consume(client, topic, quick('g'), () => {
+      const first = await world.consume(client, topic, calm('g'), () => {
         throw new DeadLetter('bad');
       });
       await until('it is dead', async () => (await client.deadLetters(topic, 'g').count()) === 1);
       await first.consumer.close();
-      const { handled } = await world.consume(client, topic, quick('g'));
+      const { handled } = await world.consume(client, topic, calm('g'));
       const orders = Array.from({ length: 20 }, (_, n) => ({ n: n + 1, key: `key-${n % 5}` }));
       for (const result of await client.publishAll(topic, orders, ({ n }) => ({ id: `m-${n}` }))) assert.ok(result.ok);
       for (let round = 0; round < 3; round += 1) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { DeadLetter, RetryLater } from '../../src/errors.ts';
 import { assertOnce } from './ledger.ts';
 import type { Suite } from './options.ts';
-import { quick } from './script.ts';
+import { calm } from './script.ts';
 import { until } from './until.ts';
 import { publishOrders } from './world.ts';
 
@@ -11,7 +11,7 @@ export function retryCases(suite: Suite): void {
   suite.case('a message whose handler throws is handled again, its attempts counted', async (world) => {
     const topic = world.topic();
     const client = await world.client();
-    const { started, handled } = await world.consume(client, topic, quick('g', 2), ({ attempt }) => {
+    const { started, handled } = await world.consume(client, topic, calm('g', 2), ({ attempt }) => {
       if (attempt < 3) throw new Error('not yet');
     });
     const ids = await publishOrders(client, topic, 20);
@@ -27,7 +27,7 @@ export function retryCases(suite: Suite): void {
   suite.case('many that fail at first all succeed in the end, through delays', async (world) => {
     const topic = world.topic();
     const client = await world.client();
-    const { started, handled } = await world.consume(client, topic, quick('g', 1, [50, 50]), ({ attempt, payload }) => {
+    const { started, handled } = await world.consume(client, topic, calm('g', 1, [50, 50]), ({ attempt, payload }) => {
       if (attempt <= payload.n % 5) throw new Error('not yet');
     });
     const ids = await publishOrders(client, topic, 60);
@@ -53,7 +53,7 @@ export function retryCases(suite: Suite): void {
       const failing = await world.consume(
         client,
         topic,
-        quick('failing', 0, [700]),
+        calm('failing', 0, [700]),
         ({ id, attempt, key, headers, payload }) => {
           if (payload.n === 0) seen.push({ attempt, id, key, headers: { ...headers } });
           if (payload.n === 0 && attempt === 1) {
@@ -63,7 +63,7 @@ export function retryCases(suite: Suite): void {
           again.set(id, Date.now());
         },
       );
-      const other = await world.consume(client, topic, quick('other'));
+      const other = await world.consume(client, topic, calm('other'));
       await client.publish(topic, { n: 0 }, { id: 'm-0', key: 'k', headers: { a: 'ü' } });
       const ids = ['m-0', ...(await publishOrders(client, topic, 9, { from: 1 }))];
       await failing.handled.all(ids);
@@ -84,7 +84,7 @@ export function retryCases(suite: Suite): void {
     const topic = world.topic();
     const [one, two] = await Promise.all([world.client(), world.client()]);
     const publisher = await world.client();
-    const options = quick('g', 0, [400, 50]);
+    const options = calm('g', 0, [400, 50]);
     const first = await world.consume(one, topic, options, () => {
       throw new Error('fails here');
     });
@@ -107,7 +107,7 @@ export function retryCases(suite: Suite): void {
     const topic = world.topic();
     const client = await world.client();
     let failedAt = 0;
-    const { started, handled } = await world.consume(client, topic, quick('g', 0, [60_000]), ({ attempt }) => {
+    const { started, handled } = await world.consume(client, topic, calm('g', 0, [60_000]), ({ attempt }) => {
       if (attempt > 1) return;
       failedAt = Date.now();
       throw new RetryLater(300);
@@ -125,7 +125,7 @@ export function retryCases(suite: Suite): void {
     const topic = world.topic();
     const client = await world.client();
     const options = {
-      ...quick('g', 3, [50]),
+      ...calm('g', 3, [50]),
       classify: (error: unknown) => (error instanceof RangeError ? 'dead-letter' : 'retry'),
     } as const;
     const { started, handled } = await world.consume(client, topic, options, ({ payload }) => {
