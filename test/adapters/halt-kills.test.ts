@@ -15,8 +15,11 @@ import { adapterOf, consumeAt, type Death, type Place, topicOf } from './halt-ch
 
 const PATIENCE_MS = 60_000;
 
-/** Everything that is needed, and what was handled so far, in order, the first time each. */
-async function open(broker: string, defer: (cleanup: () => Promise<unknown>) => void) {
+type Defer = (cleanup: () => Promise<unknown>) => void;
+
+/** Five messages of a key, the second of which cannot be handled until `mend`, and everything that is needed. */
+async function open(broker: string, onTestFinished: (cleanup: () => Promise<void>) => void) {
+  const defer: Defer = (cleanup) => onTestFinished(async () => void (await cleanup()));
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-halt-'));
   defer(async () => rm(folder, { recursive: true, force: true }));
   const url = broker === 'sqlite' ? `sqlite:${folder}/broker.db` : urlOf(broker as 'redis');
@@ -32,31 +35,37 @@ async function open(broker: string, defer: (cleanup: () => Promise<unknown>) => 
   };
   const here = await client();
   const letters = here.deadLetters(topic, 'g');
+  const publish = async (from: number, count: number): Promise<void> => {
+    const numbers = Array.from({ length: count }, (_, index) => ({ n: from + index }));
+    for (const result of await here.publishAll(topic, numbers)) expect(result.ok).toBe(true);
+  };
+  /** What was handled so far, in order, the first time each. */
+  const handled = (): readonly number[] => {
+    const file = `${folder}/handled`;
+    return existsSync(file) ? [...new Set(readFileSync(file, 'utf8').trim().split('\n').map(Number))] : [];
+  };
+  const parked = async (): Promise<number> => (await letters.halted({ halts: store.halts }))[0]?.parked ?? 0;
+  writeFileSync(`${folder}/broken`, '');
+  await publish(0, 5);
   return {
-    place,
+    mend: () => rm(`${folder}/broken`),
     run: (role: 'consume' | 'release', death: Death) => run(place, role, death, defer),
-    halts: store.halts,
-    letters,
-    client,
-    publish: async (from: number, count: number) => {
-      const numbers = Array.from({ length: count }, (_, index) => ({ n: from + index }));
-      for (const result of await here.publishAll(topic, numbers)) expect(result.ok).toBe(true);
+    publish,
+    handled,
+    consume: async () => consumeAt(await client(), place, store.halts),
+    release: () => letters.release('k', { halts: store.halts }),
+    restWaits: () =>
+      until('the rest waits', async () => (await parked()) >= 4 && (await letters.count()) >= 4, PATIENCE_MS),
+    async allHandled(count: number): Promise<void> {
+      await until('all are handled', () => handled().length === count, PATIENCE_MS);
+      expect(handled()).toEqual(Array.from({ length: count }, (_, n) => n));
     },
-    parked: async () => (await letters.halted({ halts: store.halts }))[0]?.parked ?? 0,
-    handled: (): readonly number[] => {
-      const file = `${folder}/handled`;
-      return existsSync(file) ? [...new Set(readFileSync(file, 'utf8').trim().split('\n').map(Number))] : [];
-    },
+    noLetterLeft: () => until('no letter is left', async () => (await letters.count()) === 0, PATIENCE_MS),
   };
 }
 
 /** Resolves with the signal that ended it. */
-function run(
-  place: Place,
-  role: 'consume' | 'release',
-  death: Death,
-  defer: (cleanup: () => Promise<unknown>) => void,
-): Promise<unknown> {
+function run(place: Place, role: 'consume' | 'release', death: Death, defer: Defer): Promise<unknown> {
   const file = fileURLToPath(new URL('./halt-child.ts', import.meta.url));
   const child = spawn(process.execPath, ['-C', 'source', file, JSON.stringify([place, role, death])], {
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -76,43 +85,35 @@ describe.each(['sqlite', 'redis', 'rabbitmq', 'kafka'] as const)(
       ['when the key stands still, before the letter', { point: 'halt:halted', nth: 1 }],
       ['when a later message is noted as waiting, before its letter', { point: 'halt:parked', nth: 2 }],
     ])('of the consumer %s, loses and overtakes nothing', async ([, death], { onTestFinished }) => {
-      const at = await open(broker, (cleanup) => onTestFinished(async () => void (await cleanup())));
-      const { place, run, halts, letters, client, publish, parked, handled } = at;
-      writeFileSync(`${place.folder}/broken`, '');
-      await publish(0, 5);
-      expect(await run('consume', death)).toBe('SIGKILL');
-      await consumeAt(await client(), place, halts);
-      await until('the rest waits', async () => (await parked()) >= 4 && (await letters.count()) >= 4, PATIENCE_MS);
+      const at = await open(broker, onTestFinished);
+      expect(await at.run('consume', death)).toBe('SIGKILL');
+      await at.consume();
+      await at.restWaits();
       // What was handled last may come again, and waits then like any other.
-      expect(handled()).toEqual([0]);
-      await rm(`${place.folder}/broken`);
-      expect(await letters.release('k', { halts })).toMatchObject({ state: 'free', left: 0 });
-      await publish(5, 2);
-      await until('all are handled', () => handled().length === 7, PATIENCE_MS);
-      expect(handled()).toEqual([0, 1, 2, 3, 4, 5, 6]);
-      await until('no letter is left', async () => (await letters.count()) === 0, PATIENCE_MS);
+      expect(at.handled()).toEqual([0]);
+      await at.mend();
+      expect(await at.release()).toMatchObject({ state: 'free', left: 0 });
+      await at.publish(5, 2);
+      await at.allHandled(7);
+      await at.noLetterLeft();
     });
 
     it.concurrent.for<readonly [string, Death]>([
       ['when a message of a release is handled, before that is noted', { point: 'consume:handled', nth: 3 }],
       ['when that is noted, before the message is settled', { point: 'halt:through', nth: 2 }],
     ])('of the consumer %s, loses and overtakes nothing', async ([, death], { onTestFinished }) => {
-      const at = await open(broker, (cleanup) => onTestFinished(async () => void (await cleanup())));
-      const { place, run, halts, letters, client, publish, parked, handled } = at;
-      writeFileSync(`${place.folder}/broken`, '');
-      await publish(0, 5);
-      const dying = run('consume', death);
-      await until('the rest waits', async () => (await parked()) >= 4 && (await letters.count()) >= 4, PATIENCE_MS);
-      await rm(`${place.folder}/broken`);
-      const releasing = letters.release('k', { halts });
+      const at = await open(broker, onTestFinished);
+      const dying = at.run('consume', death);
+      await at.restWaits();
+      await at.mend();
+      const releasing = at.release();
       expect(await dying).toBe('SIGKILL');
-      expect(handled()).toEqual([0, 1, 2]);
-      await publish(5, 2);
-      await consumeAt(await client(), place, halts);
+      expect(at.handled()).toEqual([0, 1, 2]);
+      await at.publish(5, 2);
+      await at.consume();
       expect(await releasing).toMatchObject({ state: 'free', left: 0 });
-      await publish(7, 1);
-      await until('all are handled', () => handled().length === 8, PATIENCE_MS);
-      expect(handled()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+      await at.publish(7, 1);
+      await at.allHandled(8);
     });
 
     const releases: readonly (readonly [string, Death])[] = [
@@ -126,20 +127,16 @@ describe.each(['sqlite', 'redis', 'rabbitmq', 'kafka'] as const)(
     it.concurrent.for(releases)(
       'of the release %s, loses and overtakes nothing: another goes on',
       async ([, death], { onTestFinished }) => {
-        const at = await open(broker, (cleanup) => onTestFinished(async () => void (await cleanup())));
-        const { place, run, halts, letters, client, publish, parked, handled } = at;
-        writeFileSync(`${place.folder}/broken`, '');
-        await publish(0, 5);
-        await consumeAt(await client(), place, halts);
-        await until('the rest waits', async () => (await parked()) >= 4 && (await letters.count()) >= 4, PATIENCE_MS);
-        await rm(`${place.folder}/broken`);
-        expect(await run('release', death)).toBe('SIGKILL');
-        await publish(5, 2);
-        expect(await letters.release('k', { halts })).toMatchObject({ state: 'free', left: 0 });
-        await publish(7, 1);
-        await until('all are handled', () => handled().length === 8, PATIENCE_MS);
-        expect(handled()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
-        await until('no letter is left', async () => (await letters.count()) === 0, PATIENCE_MS);
+        const at = await open(broker, onTestFinished);
+        await at.consume();
+        await at.restWaits();
+        await at.mend();
+        expect(await at.run('release', death)).toBe('SIGKILL');
+        await at.publish(5, 2);
+        expect(await at.release()).toMatchObject({ state: 'free', left: 0 });
+        await at.publish(7, 1);
+        await at.allHandled(8);
+        await at.noLetterLeft();
       },
     );
   },

@@ -8,17 +8,14 @@ import { rabbitmq } from '../../adapters/rabbitmq/index.ts';
 import { redis } from '../../adapters/redis/index.ts';
 import { type Client, connect, defineTopic, type Message, type Topic } from '../../src/index.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
+import { urlOf } from './conformance-fixture.ts';
 
 interface Order {
   readonly total: number;
 }
 type Raw = Readonly<Record<string, string>>;
 
-const urls = {
-  rabbitmq: process.env.HOLDFAST_RABBITMQ_URL ?? 'amqp://127.0.0.1:5672',
-  kafka: process.env.HOLDFAST_KAFKA_URL ?? 'kafka://127.0.0.1:9092',
-  redis: process.env.HOLDFAST_REDIS_URL ?? 'redis://127.0.0.1:6379',
-};
+const urls = { rabbitmq: urlOf('rabbitmq'), kafka: urlOf('kafka'), redis: urlOf('redis') };
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
