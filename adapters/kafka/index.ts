@@ -1,4 +1,13 @@
-import type { AdapterHealth, AdapterHooks, BrokerAdapter, Capabilities, Topology } from '../../src/port.ts';
+import type {
+  AdapterHealth,
+  AdapterHooks,
+  BrokerAdapter,
+  Capabilities,
+  Receive,
+  Source,
+  Subscription,
+  Topology,
+} from '../../src/port.ts';
 import { backlog } from './backlog.ts';
 import { brokerClock } from './clock.ts';
 import { type KafkaSource, subscribe } from './consume.ts';
@@ -19,12 +28,16 @@ import { within } from './within.ts';
 export type { KafkaOptions } from './options.ts';
 
 const PING_MS = 2_000;
+/** How long `close` waits for subscriptions that have just begun. */
+const STARTING_MS = 2_000;
 
 /** Everything that lives from `connect` to `close`. */
 interface Running extends Context {
   readonly publish: ReturnType<typeof publisher>;
   readonly pumps: DelayPumps;
   readonly sources: Set<KafkaSource>;
+  /** Subscriptions that are not done yet; closed under, they end themselves. */
+  readonly starting: Set<Promise<Source>>;
 }
 
 /**
@@ -61,8 +74,30 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
       await topology.declareDelays(given);
       pumps.created(given);
     }
-    running = { ...context, publish: publisher(context), pumps, sources: new Set() };
+    running = { ...context, publish: publisher(context), pumps, sources: new Set(), starting: new Set() };
     hooks.emit({ type: 'connected' });
+  }
+
+  async function start(was: Running, subscription: Subscription, receive: Receive): Promise<Source> {
+    const { topology, pumps, sources } = was;
+    await topology.declare(subscription.topology);
+    await topology.declareGroup(subscription.topology, subscription.group);
+    const source = await subscribe(was, subscription, receive);
+    if (running !== was) {
+      await source.stop();
+      throw adapterError('broker-unreachable', 'the Kafka adapter was closed while it subscribed');
+    }
+    sources.add(source);
+    // Delay and order exclude each other: a topic with an ordered group has no delayed publishes.
+    const ordered = subscription.ordered || subscription.topology.groups.some((group) => group.ordered);
+    const enough = ordered ? async () => {} : pumps.want(subscription.topology);
+    return {
+      ...source,
+      async stop() {
+        sources.delete(source);
+        await Promise.all([source.stop(), enough()]);
+      },
+    };
   }
 
   return {
@@ -80,25 +115,13 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
     },
     async subscribe(subscription, receive) {
       const was = connected();
-      const { topology, pumps, sources, ...rest } = was;
-      await topology.declare(subscription.topology);
-      await topology.declareGroup(subscription.topology, subscription.group);
-      const source = await subscribe({ ...rest, topology }, subscription, receive);
-      if (running !== was) {
-        await source.stop();
-        throw adapterError('broker-unreachable', 'the Kafka adapter was closed while it subscribed');
+      const started = start(was, subscription, receive);
+      was.starting.add(started);
+      try {
+        return await started;
+      } finally {
+        was.starting.delete(started);
       }
-      sources.add(source);
-      // Delay and order exclude each other: a topic with an ordered group has no delayed publishes.
-      const delays = subscription.topology.groups.some(({ ordered }) => ordered) || subscription.ordered;
-      const enough = delays ? async () => {} : pumps.want(subscription.topology);
-      return {
-        ...source,
-        async stop() {
-          sources.delete(source);
-          await Promise.all([source.stop(), enough()]);
-        },
-      };
     },
     deadLetters: (topology, group) => deadLetters(connected(), topology, group),
     async backlog(topology, group) {
@@ -133,8 +156,10 @@ export function kafka(options: KafkaOptions): BrokerAdapter {
   };
 }
 
-async function shut({ sources, pumps, sender, client, hooks }: Running): Promise<void> {
-  await Promise.all([pumps.close(), ...[...sources].map((source) => source.stop())]);
+async function shut({ sources, starting, pumps, sender, client, hooks }: Running): Promise<void> {
+  const stopping = [...sources].map((source) => source.stop());
+  // While there are sockets: a member that cannot say goodbye would be waited for by its group, for a whole session.
+  await Promise.all([pumps.close(), ...stopping, within(Promise.allSettled(starting), STARTING_MS)]);
   await sender.close();
   await client.close();
   hooks.emit({ type: 'disconnected' });

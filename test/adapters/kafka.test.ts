@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
 import { partitionOf } from '../../src/partition.ts';
 import {
+  administer,
   brokers,
   connect,
   consume,
@@ -359,20 +360,35 @@ describe('consuming from Kafka', () => {
     expect(await settle(source, { kind: 'done', delivery: got[0]! })).toEqual(['stale']);
   });
 
-  it('reads lanes apart and pauses one of them', async () => {
+  it('reads lanes apart, and hands out nothing of one that is paused, or at all, until it is resumed', async () => {
     const { adapter } = await connect();
-    const topology = topologyOf({ lanes: true });
+    const topology = topologyOf({ lanes: true, partitions: 1 });
     await adapter.declare(topology);
-    await publish(
-      adapter,
-      lanes.flatMap((lane) => numbers(4, lane).map((text) => message(topology, text, { lane }))),
-    );
-    const { source, got } = await consume(adapter, topology, { start: 'paused', prefetch: 4 });
-    source.resume('high');
-    await until(() => got.filter(({ lane }) => lane === 'high').length === 4);
+    const { source, got } = await consume(adapter, topology, { prefetch: 4 });
+    const sent = new Map(lanes.map((lane) => [lane, 0]));
+    const send = async (...some: readonly (typeof lanes)[number][]): Promise<void> => {
+      for (const lane of some) {
+        await publish(adapter, [message(topology, `${lane}${sent.get(lane)}`, { lane })]);
+        sent.set(lane, sent.get(lane)! + 1);
+      }
+    };
+    const of = (lane: string) => got.filter((one) => one.lane === lane).map(textOf);
+    await send(...lanes);
+    await until(() => got.length === 3);
+    source.pause('low');
+    for (let round = 1; round <= 5; round++) {
+      await send('low', 'high');
+      await until(() => of('high').length === 1 + round);
+    }
+    expect(of('low')).toEqual(['low0']);
+    source.pause();
+    source.resume('low');
+    await send('high', 'normal');
+    await until(() => of('low').length === 6);
+    expect([of('high').length, of('normal').length]).toEqual([6, 1]);
     source.resume();
-    await until(() => got.length === 12);
-    for (const lane of lanes) expect(got.filter((one) => one.lane === lane).map(textOf)).toEqual(numbers(4, lane));
+    await until(() => got.length === 15);
+    for (const lane of lanes) expect(of(lane)).toEqual(numbers(sent.get(lane)!, lane));
   });
 
   it('understands foreign messages: none of our headers, CloudEvents, no value', async () => {
@@ -443,6 +459,19 @@ describe('the Kafka adapter', () => {
     const topology = topologyOf();
     await adapter.declare(topology);
     expect(await publish(adapter, [message(topology, 'x')])).toMatchObject([{ kind: 'confirmed' }]);
+  });
+
+  it('leaves no member behind of a group that it is closed under while it joins', async () => {
+    const { adapter } = await connect();
+    const topology = topologyOf();
+    await adapter.declare(topology);
+    // Leaving takes a moment, in which the other group is joined.
+    await consume(adapter, topology, { group: 'other' });
+    const joining = consume(adapter, topology).catch((error: unknown) => error);
+    await adapter.close();
+    await joining;
+    const { groups } = await administer((admin) => admin.describeGroups([`${topology.topic}--billing`]));
+    expect(groups[0]!.members).toEqual([]);
   });
 
   it('is healthy while it consumes, and closes at once and twice', async () => {
