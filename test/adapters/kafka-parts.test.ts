@@ -7,6 +7,7 @@ import type {
   PartitionBatch,
 } from '../../adapters/kafka/client.ts';
 import { brokerClock } from '../../adapters/kafka/clock.ts';
+import { durabilityWatch } from '../../adapters/kafka/durability.ts';
 import { type KafkaOptions, kafka } from '../../adapters/kafka/index.ts';
 import type { RawCluster } from '../../adapters/kafka/kafkajs/cluster.ts';
 import { leadership } from '../../adapters/kafka/kafkajs/leaders.ts';
@@ -14,9 +15,11 @@ import { LAST_RESTART_MS, MEMBER_RETRY } from '../../adapters/kafka/kafkajs/memb
 import { RETRY } from '../../adapters/kafka/kafkajs.ts';
 import { RUNGS, ripeness, rungFor } from '../../adapters/kafka/ladder.ts';
 import { deadTopic, groupId, laneTopic, retryTopic } from '../../adapters/kafka/names.ts';
+import type { Settings } from '../../adapters/kafka/options.ts';
 import { LAST_RETRY_MS, openSender, type Sender } from '../../adapters/kafka/sender.ts';
 import { append, finish, newShare, requeue, watermark } from '../../adapters/kafka/share.ts';
 import { atNote, CLEAN, kindIn, marksFit, movedNote, readNote, withKind } from '../../adapters/kafka/start.ts';
+import type { AdapterHooks } from '../../src/port.ts';
 import { until } from './kafka-fixture.ts';
 
 describe('a broker that is back', () => {
@@ -296,6 +299,25 @@ describe('what a confirm means on Kafka', () => {
     expect(durability({ replication: 3, minInsync: 2 })).toBe('replicated');
     expect(durability({ replication: 2, minInsync: 2 })).toBe('replicated');
     expect(durability({ replication: 5, minInsync: 2 })).toBe('memory');
+  });
+
+  it('is looked at on topics that are there: a weak one is told once, again when it changes, and not when it is mended', async () => {
+    const said: string[] = [];
+    let replicas = 1;
+    let insync = '1';
+    const client = { replicasOf: async () => replicas, configOf: async () => insync } as unknown as KafkaClient;
+    const hooks = { emit: ({ detail }: { detail?: string }) => said.push(detail!) } as unknown as AdapterHooks;
+    const { look, weaknesses } = durabilityWatch(client, { replication: 3, minInsync: 2 } as Settings, hooks);
+    await look(['t']);
+    await look(['t']);
+    expect(said).toHaveLength(1);
+    replicas = 3;
+    await look(['t']);
+    expect(said).toHaveLength(2);
+    expect(weaknesses()).toEqual([said[1]]);
+    insync = '2';
+    await look(['t']);
+    expect([said.length, weaknesses()]).toEqual([2, []]);
   });
 });
 

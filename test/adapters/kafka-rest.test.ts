@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import type { BatchAnswer, KafkaRecord, PartitionBatch } from '../../adapters/kafka/client.ts';
+import { brokerClock } from '../../adapters/kafka/clock.ts';
 import type { Context } from '../../adapters/kafka/context.ts';
 import { sizeOf } from '../../adapters/kafka/headers.ts';
 import { watchRungs } from '../../adapters/kafka/rest.ts';
@@ -50,4 +51,48 @@ it('what has longer to wait goes down a rung in batches that its topic takes, ho
     Array.from({ length: 20 }, (_, offset) => String(offset)),
   );
   expect(new Set(sent.map(({ topic, partition }) => `${topic}/${partition}`))).toEqual(new Set(['ladder/2']));
+});
+
+it('Trap 49: what rests is asked about by the broker’s clock before anything is released, however far ahead ours is', async () => {
+  const brokersNow = 1_000_000;
+  const clock = brokerClock(
+    () => 0,
+    () => brokersNow + 3_600_000,
+  );
+  const sent: PartitionBatch[] = [];
+  const context = {
+    settings: { requestTimeoutMs: 1_000 },
+    hooks: { emit: () => undefined, crashPoint: undefined },
+    clock,
+    sender: {
+      async send(batches: readonly PartitionBatch[]): Promise<BatchAnswer[]> {
+        sent.push(...batches);
+        clock.observe(brokersNow, true);
+        return batches.map(() => ({ stored: 'yes', offset: 0, appendedAt: brokersNow }));
+      },
+    },
+  } as unknown as Context;
+  const share = newShare({ topic: 'ladder', partition: 3 }, 3);
+  const record = (offset: number, timestamp: number): KafkaRecord => ({
+    offset,
+    timestamp,
+    key: null,
+    value: Buffer.from('x'),
+    headers: { 'hf-k-wait': Buffer.from('5000') },
+  });
+  append(share, [record(0, brokersNow - 5_000), record(1, brokersNow - 1_000)], 2);
+  const ready: number[] = [];
+  const resting = watchRungs(
+    context,
+    'ladder',
+    () => undefined,
+    ({ queue }) => ready.push(...queue.splice(0).map(({ offset }) => offset)),
+  );
+  resting.look(share);
+  expect(ready).toEqual([]);
+  await until(() => ready.length > 0);
+  expect(ready).toEqual([0]);
+  expect(share.resting.map(({ offset }) => offset)).toEqual([1]);
+  expect(sent.map(({ records }) => Object.keys(records[0]!.headers))).toEqual([['hf-k-probe']]);
+  resting.close();
 });
