@@ -122,12 +122,12 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
     entry.delivery = undefined;
     const timer = setTimeout(() => {
       timers.delete(timer);
+      hooks.ended(entry, delivery);
       if (!entry.share.live) return;
       requeue(entry);
       hooks.handOut();
     }, AGAIN_MS);
     timers.add(timer);
-    hooks.ended(entry, delivery);
     return 'unknown';
   }
 

@@ -26,7 +26,8 @@ function scene(ordered: boolean) {
     group: 'g',
     ordered,
   } as unknown as Subscription;
-  const settle = settler(context, subscription, { ended: () => undefined, handOut: handedOut });
+  const ended = vi.fn();
+  const settle = settler(context, subscription, { ended, handOut: handedOut });
   const share = newShare({ topic: 't', partition: 0 }, undefined);
   append(share, [{ offset: 0, key: null, value: Buffer.from('x'), headers: {}, timestamp: 0 } as never], 1);
   const entry: Entry = share.queue.shift()!;
@@ -38,7 +39,7 @@ function scene(ordered: boolean) {
     handle: entry,
   } as unknown as Delivery;
   entry.delivery = delivery;
-  return { settle, share, entry, delivery };
+  return { settle, share, entry, delivery, ended };
 }
 
 it('G5: in an ordered group a dead letter whose copy failed is copied again, and its key waits', async () => {
@@ -61,10 +62,21 @@ it('in an ordered group, closing ends the waiting: it comes again after the next
   expect(entry.done).toBe(false);
 });
 
-it('in an unordered group it is handed out again after a while', async () => {
-  const { settle, share, delivery } = scene(false);
+it('in an unordered group it is handed out again after a while, and counts against the prefetch until then', async () => {
+  const { settle, share, delivery, ended } = scene(false);
   expect(await settle.settle([{ kind: 'dead', delivery, marks: {} }])).toEqual(['unknown']);
   expect(share.queue).toEqual([]);
+  expect(ended).not.toHaveBeenCalled();
   await vi.advanceTimersByTimeAsync(1_000);
   expect(share.queue).toHaveLength(1);
+  expect(ended).toHaveBeenCalledOnce();
+});
+
+it('neither is it handed out, nor does it count any more, where its partition has moved meanwhile', async () => {
+  const { settle, share, delivery, ended } = scene(false);
+  await settle.settle([{ kind: 'dead', delivery, marks: {} }]);
+  share.live = false;
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(share.queue).toEqual([]);
+  expect(ended).toHaveBeenCalledOnce();
 });
