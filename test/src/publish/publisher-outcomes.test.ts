@@ -16,7 +16,7 @@ it('a confirm reaches its publish, however many waiters for room have given up m
   // Declaring the topic takes a few turns: the first one must be on its way before the others leave.
   await new Promise((resolve) => setImmediate(resolve));
   leave.abort(new Error('enough'));
-  for (const result of await results) expect(result).toMatchObject({ status: 'rejected' });
+  expect(new Set((await results).map(({ status }) => status))).toEqual(new Set(['rejected']));
   first.open([{ kind: 'confirmed' }]);
   await expect(confirmed).resolves.toMatchObject({ outcome: 'confirmed' });
   await client.close();

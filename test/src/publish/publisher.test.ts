@@ -214,6 +214,26 @@ describe('publisher', () => {
     await client.close();
   });
 
+  it('S8: what is sent again without the connection being to blame opens no circuit', async () => {
+    let calls = 0;
+    const client = await connect({
+      adapter: fakeAdapter({
+        async publish(batch) {
+          calls += 1;
+          return calls > 10 ? confirmAll(batch) : batch.map(() => ({ kind: 'unknown', error: new Error('a nack') }));
+        },
+      }),
+      breaker: { minCalls: 2 },
+    });
+    const states: string[] = [];
+    client.on('breaker', ({ state }) => states.push(state));
+    const publishing = outcomeOf(client.publish(plain, 1));
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(await publishing).toBe('confirmed');
+    expect(states).toEqual([]);
+    await client.close();
+  });
+
   it('S9: of a key one message is in flight at a time, retries included; other keys go on', async () => {
     const log: string[] = [];
     const flying = new Set<string>();

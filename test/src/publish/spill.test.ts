@@ -1,6 +1,6 @@
 /** When a message is spilled, and what becomes of it. */
 
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { connect, defineTopic } from '../../../src/index.ts';
 import {
   handled,
@@ -179,6 +179,33 @@ it.each(['disconnected', 'blocked'] as const)(
     });
   },
 );
+
+it('S16: while a topic cannot be declared, not every publish tries to', async () => {
+  const { adapter, weather } = weatherAdapter();
+  const watched = await watchedStore();
+  let declared = 0;
+  const client = await connect({
+    adapter: {
+      ...adapter,
+      declare(topology) {
+        declared += 1;
+        return adapter.declare(topology);
+      },
+    },
+    spill: { store: watched.store, spillAfterMs: 40 },
+  });
+  weather.now = 'refused';
+  // The second after which one may try again does not pass.
+  const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now());
+  expect(await client.publish(plain, { key: 'k', n: 1 })).toMatchObject({ outcome: 'spilled' });
+  const before = declared;
+  const more = Array.from({ length: 20 }, (_, n) => client.publish(plain, { key: 'k', n }));
+  expect(declared).toBe(before);
+  expect(new Set(await Promise.all(more.map(outcomeOf)))).toEqual(new Set(['spilled']));
+  clock.mockRestore();
+  await client.close({ drainMs: 0 });
+  await watched.store.close();
+});
 
 it('S16: a topic that was never declared is spilled too, and declared when it is sent', async () => {
   const { client, weather, watched } = await open();
