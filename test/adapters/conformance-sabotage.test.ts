@@ -4,28 +4,29 @@ import type { BrokerAdapter } from '../../src/port.ts';
 import { brokerSuite, expected } from '../conformance/index.ts';
 import { inboxInFile } from './conformance-fixture.ts';
 import { type Sabotage, sabotages } from './conformance-sabotages.ts';
+import { oneCase } from './one-case.ts';
 
 /** What the one case with this in its title says of an adapter. */
 async function verdict(title: string, sabotage: Sabotage): Promise<'passes' | 'found out'> {
   const broker = memoryBroker();
   const honest = new WeakMap<BrokerAdapter, MemoryAdapter>();
-  const cases: (() => Promise<void>)[] = [];
-  brokerSuite({
-    name: 'sabotaged',
-    it: (name, run) => void (name.includes(title) && cases.push(run)),
-    capabilities: expected.memory,
-    adapter() {
-      const whole = memory({ broker });
-      const sabotaged = { ...whole, ...sabotage(whole) };
-      honest.set(sabotaged, whole);
-      return sabotaged;
-    },
-    crash: (adapter) => honest.get(adapter)!.crash(),
-    inbox: inboxInFile,
-    patienceMs: 3_000,
-  });
-  expect(cases).toHaveLength(1);
-  return cases[0]!().then(
+  const run = oneCase(title, (it) =>
+    brokerSuite({
+      name: 'sabotaged',
+      it,
+      capabilities: expected.memory,
+      adapter() {
+        const whole = memory({ broker });
+        const sabotaged = { ...whole, ...sabotage(whole) };
+        honest.set(sabotaged, whole);
+        return sabotaged;
+      },
+      crash: (adapter) => honest.get(adapter)!.crash(),
+      inbox: inboxInFile,
+      patienceMs: 3_000,
+    }),
+  );
+  return run().then(
     () => 'passes',
     () => 'found out',
   );

@@ -10,6 +10,7 @@ import { memoryHalts } from '../../src/index.ts';
 import type { HaltStore } from '../../src/port.ts';
 import { haltStoreSuite } from '../conformance/index.ts';
 import { urlOf } from './conformance-fixture.ts';
+import { oneCase } from './one-case.ts';
 
 describe('memory halts', () => {
   const open = async () => {
@@ -100,16 +101,10 @@ describe('the suite of halts notices a store that', () => {
     ],
   ];
   it.each(sabotages)('%s', async (_, title, make) => {
-    const cases = new Map<string, () => Promise<void>>();
-    haltStoreSuite({
-      it: (name, run) => void cases.set(name, run),
-      async open() {
-        const store = make(memoryHalts());
-        return { store, other: store, close: async () => undefined };
-      },
-    });
-    const [found, ...more] = [...cases.keys()].filter((name) => name.includes(title));
-    expect(more).toEqual([]);
-    await expect(cases.get(found!)!()).rejects.toThrow();
+    const open = async () => {
+      const store = make(memoryHalts());
+      return { store, other: store, close: async () => undefined };
+    };
+    await expect(oneCase(title, (it) => haltStoreSuite({ it, open }))()).rejects.toThrow();
   });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type DedupeClaim, type DedupeStore, memoryDedupe } from '../../src/index.ts';
-import { type DedupeLimits, dedupeStoreSuite } from '../conformance/index.ts';
+import { type DedupeLimits, type DedupeUnderTest, dedupeStoreSuite } from '../conformance/index.ts';
 import { withPatience } from '../conformance/until.ts';
+import { oneCase } from './one-case.ts';
 
 /** A right store with one thing wrong, and a part of the title of a case that must notice. */
 const sabotages: readonly [string, string, (limits: DedupeLimits) => DedupeStore][] = [
@@ -52,17 +53,12 @@ const sabotages: readonly [string, string, (limits: DedupeLimits) => DedupeStore
 describe('the dedupe suite notices a store that', () => {
   for (const [what, title, make] of sabotages) {
     it.concurrent(what, async () => {
-      const cases = new Map<string, () => Promise<void>>();
-      dedupeStoreSuite({
-        it: (name, run) => void cases.set(name, run),
-        async open(limits) {
-          const store = make(limits);
-          return { store, other: store, close: async () => undefined };
-        },
-      });
-      const found = [...cases.keys()].filter((name) => name.includes(title));
-      expect(found).toHaveLength(1);
-      await expect(withPatience(2_500, cases.get(found[0]!)!)).rejects.toThrow();
+      async function open(limits: DedupeLimits): Promise<DedupeUnderTest> {
+        const store = make(limits);
+        return { store, other: store, close: async () => undefined };
+      }
+      const run = oneCase(title, (it) => dedupeStoreSuite({ it, open }));
+      await expect(withPatience(2_500, run)).rejects.toThrow();
     });
   }
 });
