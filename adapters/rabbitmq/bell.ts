@@ -27,6 +27,17 @@ export function bell(): Bell {
   };
 }
 
+/** What it comes to, or undefined after so long: from then on nobody waits for it. */
+export async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(late.resolve, timeoutMs(ms), undefined);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** What Node's timers take: beyond that they would fire at once. */
 export function timeoutMs(ms: number): number {
   return Math.min(Math.max(0, ms), 0x7fff_ffff);

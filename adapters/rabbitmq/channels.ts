@@ -1,4 +1,5 @@
 import type { Channel, ChannelModel } from 'amqplib';
+import { within } from './bell.ts';
 
 /** A broker that is stuck on the channel's last statement does not answer. */
 const CLOSE_MS = 2_000;
@@ -36,17 +37,15 @@ export function needsFlush(frames: number): boolean {
  * which goes back when the channel closes.
  */
 export async function flushAcks(channel: Channel, queue: string): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, CLOSE_MS);
-  });
   const flushed = async (): Promise<void> => {
     await channel.prefetch(1, false);
     await channel.consume(queue, () => {}, { consumerTag: 'zz-flush', priority: -1_000 });
   };
   // What fails is a channel that is gone, with all that was on it.
-  await Promise.race([flushed().catch(() => {}), patience]);
-  clearTimeout(timer);
+  await within(
+    flushed().catch(() => {}),
+    CLOSE_MS,
+  );
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ChannelModel } from 'amqplib';
-import { type Bell, backoffMs, bell } from './bell.ts';
+import { type Bell, backoffMs, bell, within } from './bell.ts';
 import { adapterError, asError, connectError } from './errors.ts';
 import type { Node, Settings } from './options.ts';
 
@@ -26,6 +26,8 @@ export interface LinkOptions {
   readonly emit: (type: 'connected' | 'disconnected' | 'blocked' | 'unblocked', detail?: string) => void;
   readonly warn: (code: string, detail: string) => void;
 }
+
+const HANG_UP_MS = 1_000;
 
 type Amqplib = typeof import('amqplib');
 
@@ -167,22 +169,14 @@ export async function openLink(options: LinkOptions): Promise<Link> {
 
 /** Says goodbye, and cuts the socket if the broker does not answer that within a second. */
 async function hangUp(model: ChannelModel): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, 1_000);
-  });
   const closed = new Promise<void>((resolve) => {
     model.on('close', () => resolve());
   });
-  await Promise.race([
-    model.close().then(
-      () => closed,
-      () => {},
-    ),
-    closed,
-    patience,
-  ]);
-  clearTimeout(timer);
+  const goodbye = model.close().then(
+    () => closed,
+    () => {},
+  );
+  await within(Promise.race([goodbye, closed]), HANG_UP_MS);
   // amqplib offers no way to cut a connection; without it a dead peer would keep the process alive.
   const { stream } = model.connection as unknown as { stream?: { destroy(): void } };
   stream?.destroy();

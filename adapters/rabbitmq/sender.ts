@@ -1,6 +1,6 @@
 import type { ChannelModel, ConfirmChannel, Message, Options } from 'amqplib';
 import type { PublishOutcome } from '../../src/port.ts';
-import { timeoutMs } from './bell.ts';
+import { timeoutMs, within } from './bell.ts';
 import type { Link } from './connection.ts';
 import { adapterError, asError, isNotFound, replyCode } from './errors.ts';
 
@@ -107,7 +107,8 @@ export function sender(link: Link, options: { onMissing(name: string, model: Cha
         slot.opening ??= openChannel(slot, model).finally(() => {
           slot.opening = undefined;
         });
-        const failed = await within(slot.opening, left);
+        const opening = slot.opening.then(() => undefined, asError);
+        const failed = await within(opening, left);
         if (failed !== undefined && link.current() === model) return failed;
       } else {
         await link.changed.wait(left, signal);
@@ -224,17 +225,4 @@ function lost(error: Error, slot: Slot, parcel: Parcel): PublishOutcome {
     return { kind: 'rejected', error: adapterError('message-too-large', message, cause) };
   }
   return { kind: 'unknown', error: cause };
-}
-
-/** Waits for a promise that must not be waited for longer than this. Answers what it failed with. */
-async function within(work: Promise<void>, ms: number): Promise<Error | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), timeoutMs(ms));
-  });
-  try {
-    return await Promise.race([work.then(() => undefined, asError), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
