@@ -37,7 +37,7 @@ export interface Drained {
 export interface ConsumerInternals extends Consumer {
   readonly topic: string;
   readonly group: string;
-  /** Milliseconds without a delivery or a settlement, while it should be working; undefined while it is not. */
+  /** Milliseconds without a delivery or a settlement; undefined while it is paused, closing or handling something. */
   stalledMs(): number | undefined;
   readonly timeoutMs: number;
   /** Why its breaker holds it; undefined while it does not. */
@@ -273,8 +273,7 @@ export async function startConsumer(setup: ConsumerSetup, runner: Runner): Promi
       return ended;
     },
     stalledMs() {
-      const still = paused || stopping || dispatch.running > 0 || heldBack.detail !== undefined;
-      if (still || (breaker !== undefined && breaker.state !== 'closed')) return undefined;
+      if (paused || stopping || dispatch.running > 0) return undefined;
       return performance.now() - Math.max(lastDeliveredAt, settler.lastSettledAt);
     },
   };

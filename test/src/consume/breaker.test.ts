@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memory, memoryBroker, virtualClock } from '../../../adapters/memory/index.ts';
+import { consumerBreaker } from '../../../src/consume/breaker.ts';
+import { type Work, workFor } from '../../../src/consume/work.ts';
 import { type Client, type ConsumerBreakerOptions, connect, DeadLetter, defineTopic } from '../../../src/index.ts';
+import { deliveryOf } from '../fake-adapter.ts';
 import { turns } from '../turns.ts';
 
 const topic = defineTopic<number>('numbers', { groups: ['g'] });
@@ -255,6 +258,24 @@ describe('G10: the consumer’s breaker', () => {
     expect(attempts).toEqual([1, 1]);
     expect(await client.close()).toEqual({ completed: 0, givenBack: 3, unknown: 0 });
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('is moved neither by success nor by failure of a call that began before it opened', async () => {
+    const states: string[] = [];
+    const breaker = consumerBreaker({ failures: 2, resetMs: 1_000 }, (state) => states.push(state));
+    const works = [1, 2, 3, 4, 5].map((n) => workFor(deliveryOf(n))) as [Work, Work, Work, Work, Work];
+    const [succeeds, fails, probes, ...bad] = works;
+    for (const work of [succeeds, fails, ...bad]) breaker.enter(work);
+    for (const work of bad) breaker.failed(work, new Error('away'));
+    expect(states).toEqual(['open']);
+    await vi.advanceTimersByTimeAsync(1_000);
+    breaker.enter(probes);
+    breaker.succeeded(succeeds);
+    breaker.failed(fails, new Error('away'));
+    expect(states).toEqual(['open', 'half-open']);
+    breaker.succeeded(probes);
+    expect(states).toEqual(['open', 'half-open', 'closed']);
+    breaker.close();
   });
 
   it('refuses options that mean nothing', async () => {

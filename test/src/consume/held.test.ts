@@ -25,7 +25,7 @@ describe('S22: held keys', () => {
     let down = true;
     await client.consume(
       topic,
-      { group: 'g', heldMax: 5, retry: { immediate: { retries: 0 }, delays: [1_000, 60_000] } },
+      { group: 'g', heldMax: 5, timeoutMs: 1_000, retry: { immediate: { retries: 0 }, delays: [1_000, 60_000] } },
       ({ payload }) => {
         if (payload.key === failing && down) throw new Error('not now');
         handled.push(payload);
@@ -49,18 +49,24 @@ describe('S22: held keys', () => {
     await publish(elsewhere, 10);
     await turns();
     expect(events).toEqual([{ topic: 'keyed', group: 'g', shard: 0, count: 5 }]);
-    expect(await check()).toEqual({
+    const still = {
       name: 'consume keyed as g',
       ok: true,
       detail: 'shard 0 stands still: 5 messages wait behind keys that are being retried',
-    });
+    };
+    expect(await check()).toEqual(still);
     expect([of(beside).length, of(elsewhere).length]).toEqual([10, 10]);
     await vi.advanceTimersByTimeAsync(1_000);
     await turns();
     // It has failed again: the same again, told again.
     expect(events.length).toBe(2);
+    // Nothing has come for longer than a consumer may be quiet: that is no stall.
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(await check()).toEqual(still);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(await check()).toEqual(still);
     down = false;
-    await vi.advanceTimersByTimeAsync(60_000);
+    await vi.advanceTimersByTimeAsync(15_000);
     await turns();
     expect(of(failing)).toEqual([0, 1, 2, 0, 1, 2, 3, 4, 5, 6]);
     expect(of(beside).length).toBe(11);

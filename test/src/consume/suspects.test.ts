@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type MemoryAdapter, memory, memoryBroker } from '../../../adapters/memory/index.ts';
 import { type Client, type ConsumeOptions, connect, defineTopic } from '../../../src/index.ts';
 import type { BrokerAdapter, Delivery } from '../../../src/port.ts';
@@ -187,6 +187,70 @@ it('S18: a suspect is settled before the next one begins, which might kill its p
   await turns();
   expect(calls.at(-1)).toBe(2);
   await client.close();
+});
+
+describe('S18: copies that count a call', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
+  afterEach(() => void vi.useRealTimers());
+  const numbers = defineTopic<number>('numbers', { groups: ['g'] });
+  const copy = { message: { marks: { attempts: '1', suspect: '1', begun: '1' } } };
+
+  async function pass(ms: number): Promise<void> {
+    await turns();
+    await vi.advanceTimersByTimeAsync(ms);
+    await turns();
+  }
+
+  it('go out one at a time, and each is called when its original is surely settled', async () => {
+    const { client, settled, deliver } = await inHand();
+    const calls: number[] = [];
+    await client.consume(numbers, { group: 'g' }, ({ payload }) => void calls.push(payload));
+    const sent = () => settled.map(({ kind, delivery }) => `${kind} ${delivery.handle}`);
+    deliver(deliveryOf(1, { suspect: true }), deliveryOf(2, { suspect: true }));
+    await pass(500);
+    expect(sent()).toEqual(['retry 1']);
+    deliver(deliveryOf(1, copy));
+    await turns();
+    deliver(deliveryOf(3, { suspect: true }));
+    await turns();
+    expect(calls).toEqual([1]);
+    expect(sent()).toEqual(['retry 1', 'done 1', 'retry 2']);
+    // Its copy has only just been sent.
+    deliver(deliveryOf(2, copy));
+    await pass(99);
+    expect(calls).toEqual([1]);
+    await pass(1);
+    expect(calls).toEqual([1, 2]);
+    // One that does not come round is waited for a second.
+    expect(sent().slice(3)).toEqual(['done 2', 'retry 3']);
+    deliver(deliveryOf(4, { suspect: true }));
+    await pass(999);
+    expect(sent()).toHaveLength(5);
+    await pass(1);
+    expect(sent().slice(5)).toEqual(['retry 4']);
+    await client.close();
+  });
+
+  it('go back uncounted where they would wait behind another', async () => {
+    const { client, settled, deliver } = await inHand();
+    const finish = gate();
+    const calls: number[] = [];
+    await client.consume(numbers, { group: 'g' }, ({ payload }) => {
+      calls.push(payload);
+      return finish.opened;
+    });
+    deliver(deliveryOf(1, copy));
+    await pass(100);
+    deliver(deliveryOf(2, copy));
+    await turns();
+    expect(calls).toEqual([1]);
+    expect(settled).toMatchObject([
+      { kind: 'retry', delivery: { handle: 2 }, delayMs: 1_000, marks: { attempts: '0', suspect: '1' } },
+    ]);
+    expect((settled[0] as { marks: object }).marks).not.toHaveProperty('begun');
+    finish.open();
+    await client.close();
+  });
 });
 
 it('S18: a batch handler gets a suspect by itself', async () => {
