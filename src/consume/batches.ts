@@ -1,7 +1,7 @@
 /** One handler call for many messages; one failed message does not fail its batch (S25). */
 
 import { RetryLater } from '../errors.ts';
-import { identityOf, type Message } from '../message.ts';
+import type { Message } from '../message.ts';
 import { nextStep } from '../policy/delays.ts';
 import { withRetries } from '../policy/retry.ts';
 import type { CallContext, ProcessContext, Runner } from './context.ts';
@@ -12,7 +12,7 @@ import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import type { BatchOptions } from './options.ts';
 import { lostError } from './outcome.ts';
 import { attempts, guarded, process, STORE_BACKOFF } from './process.ts';
-import type { Work } from './work.ts';
+import { identified, type Work } from './work.ts';
 
 type BatchRun = Omit<ProcessContext, 'invoke'>;
 
@@ -97,10 +97,9 @@ function again(
 }
 
 async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
-  const { topic, plan, stablePositions, halts } = context;
+  const { topic, plan, halts } = context;
   const { message } = work.delivery;
-  const identity =
-    identityOf(message) ?? (stablePositions ? identityOf({ ...message, id: work.delivery.position }) : undefined);
+  const identity = identified(work, context);
   if (identity === undefined && (plan.inbox !== undefined || plan.dedupe !== undefined)) return undefined;
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
   if (halts !== undefined && message.key !== undefined) {

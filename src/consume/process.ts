@@ -4,10 +4,8 @@
  */
 
 import { isHoldfastError } from '../errors.ts';
-import { identityOf } from '../message.ts';
 import { taken } from '../policy/rate.ts';
 import { withRetries } from '../policy/retry.ts';
-import { NotEntered } from './breaker.ts';
 import { HandlerContext } from './calls.ts';
 import type { Finished, ProcessContext } from './context.ts';
 import { type Decision, decide } from './decide.ts';
@@ -16,8 +14,8 @@ import { type Claim, claimed } from './dedupe.ts';
 import { type Entry, type Halts, parkedName } from './halt.ts';
 import { handlePlain, handleWithInbox, StoreFailed } from './handle.ts';
 import { dead, expired, HALTED, lostError, retry, settleDone, unspent } from './outcome.ts';
-import { begin, countAhead } from './suspects.ts';
-import type { Work } from './work.ts';
+import { begin, countRetry } from './suspects.ts';
+import { identified, type Work } from './work.ts';
 
 export const STORE_BACKOFF = { retries: 10, firstMs: 100, factor: 2, maxMs: 5_000, jitter: true };
 
@@ -38,9 +36,7 @@ export async function guarded(work: Work, context: ProcessContext, run: () => Pr
 
 async function steps(work: Work, context: ProcessContext): Promise<Finished> {
   const { delivery } = work;
-  const identity =
-    identityOf(delivery.message) ??
-    (context.stablePositions ? identityOf({ ...delivery.message, id: delivery.position }) : undefined);
+  const identity = identified(work, context);
   const { halts, plan, closing } = context;
   const keyed = halts !== undefined && delivery.message.key !== undefined;
   if (keyed && identity !== undefined) {
@@ -169,7 +165,7 @@ async function once(
   // An immediate retry is a start like any other.
   if (!work.started) await taken(context.rate, context.closing);
   work.started = false;
-  if (work.suspect) await counted(work, context);
+  if (work.suspect) await countRetry(work, context);
   // The wait for a decoder, a dedupe store or a pause may have outlasted the delivery.
   if (work.revoked || work.claimLost || context.closing.aborted) throw lostError(topic.name, plan.group);
   context.breaker?.enter(work);
@@ -217,13 +213,6 @@ async function once(
     work.onRevoked = undefined;
     call.end();
   }
-}
-
-/** An immediate retry of a suspect is counted like its first call: in place, else it goes round by a copy that counts it. */
-async function counted(work: Work, context: ProcessContext): Promise<void> {
-  const outcome = await countAhead(work, context);
-  if (outcome === undefined && !context.ordered) throw new NotEntered(0);
-  if (outcome !== undefined && outcome !== 'settled') throw new NotEntered(1_000);
 }
 
 async function deduped(work: Work, payload: unknown, identity: string, context: ProcessContext): Promise<Finished> {

@@ -4,6 +4,7 @@
  */
 
 import type { Priority, SettleOutcome } from '../port.ts';
+import { NotEntered } from './breaker.ts';
 import type { ProcessContext } from './context.ts';
 import { type Fifo, fifo } from './fifo.ts';
 import { byLane, type Lanes } from './lanes.ts';
@@ -110,4 +111,11 @@ export async function countAhead(work: Work, { mark }: ProcessContext): Promise<
   const outcome = await mark(work.delivery, retryMarks({ ...work, attempts: work.attempts + 1 }, Date.now()));
   if (outcome === 'settled') work.counted = work.attempts + 1;
   return outcome;
+}
+
+/** An immediate retry of a suspect is counted like its first call: in place, else it goes round by a copy that counts it. */
+export async function countRetry(work: Work, context: ProcessContext): Promise<void> {
+  const outcome = await countAhead(work, context);
+  if (outcome === undefined && !context.ordered) throw new NotEntered(0);
+  if (outcome !== undefined && outcome !== 'settled') throw new NotEntered(1_000);
 }

@@ -1,3 +1,4 @@
+import { identityOf } from '../message.ts';
 import type { Delivery } from '../port.ts';
 import { readProgress, readSuspicion } from './marks.ts';
 
@@ -46,4 +47,12 @@ export function workFor(delivery: Delivery): Work {
     handled: false,
     onRevoked: undefined,
   };
+}
+
+/** What the message is known by; a foreign one by its place, where that is stable (S26). */
+export function identified(
+  { delivery: { message, position } }: Work,
+  { stablePositions }: { readonly stablePositions: boolean },
+): string | undefined {
+  return identityOf(message) ?? (stablePositions ? identityOf({ ...message, id: position }) : undefined);
 }
