@@ -17,7 +17,7 @@ export const relayCommand: Command = {
     '  --config FILE  the config; its default export is defineConfig({ … })  (default holdfast.config.ts)',
     "  --env NAME     the environment  (default HOLDFAST_ENV, else NODE_ENV, else 'development')",
     '',
-    'SIGTERM or SIGINT finishes the batch under way, releases the leases and exits 0; a second one exits 1 at once.',
+    'SIGTERM or SIGINT finishes what is on its way, releases the leases and exits 0; a second one exits 1 at once.',
     'Exit codes: 0 stopped as asked, 1 could not start or run, 2 called wrongly.',
   ].join('\n'),
   run,
