@@ -90,6 +90,8 @@ export async function openLink(options: LinkOptions): Promise<Link> {
     opening.on('close', (error) => {
       lost = true;
       if (error) lastError = error;
+      // A peer that is gone without a word answers no goodbye.
+      setTimeout(cut, HANG_UP_MS, opening).unref();
       if (model !== opening) return;
       model = undefined;
       blocked = false;
@@ -177,7 +179,11 @@ async function hangUp(model: ChannelModel): Promise<void> {
     () => {},
   );
   await within(Promise.race([goodbye, closed]), HANG_UP_MS);
-  // amqplib offers no way to cut a connection; without it a dead peer would keep the process alive.
+  cut(model);
+}
+
+/** amqplib offers no way to cut a connection; without it a dead peer would keep the socket, and the process, alive. */
+function cut(model: ChannelModel): void {
   const { stream } = model.connection as unknown as { stream?: { destroy(): void } };
   stream?.destroy();
 }
