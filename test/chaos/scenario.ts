@@ -40,7 +40,7 @@ export const scenarios = {
     routes: ['direct', 'outbox'],
     // A slow database leaves much in hand when partitions change hands.
     windows: Array.from({ length: 2 }, () => [
-      { kind: 'delay', target: 'postgres', afterMs: 0, lastsMs: 8_000, luck: 0.5 },
+      { kind: 'delay', target: 'postgres', afterMs: 0, lastsMs: 8_000, luck: 0.8 },
       { kind: 'kill', target: 'consumer', afterMs: 3_000 },
     ]),
   },
