@@ -43,6 +43,9 @@ describe('the command line', () => {
     [['--seed', '1e99'], /--seed takes a whole number from 1/],
     [['--minutes', '0.5'], /--minutes takes a whole number from 1 .*a shorter run proves nothing/],
     [['--sabotage', 'sleep'], /--sabotage takes ack-before-handle/],
+    [['--scenario', 'sunshine'], /--scenario takes deaths, rebalances, early; received "sunshine"/],
+    [['--sabotage', 'no-inbox', '--minutes', '3'], /--minutes is left out where --sabotage says it/],
+    [['--sabotage', 'no-inbox', '--scenario', 'early'], /--scenario is left out where --sabotage says it/],
     [['--forever'], /--forever/],
   ])('says what is wrong with %j', (words, problem) => {
     expect(() => readArguments(words)).toThrow(problem);
