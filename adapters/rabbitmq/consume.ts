@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AdapterHooks, Delivery, Priority, Receive, Source, Subscription, Topology } from '../../src/port.ts';
 import type { Link } from './connection.ts';
 import { copies } from './copies.ts';
-import type { Handle } from './delivery.ts';
+import { type Handle, toDelivery } from './delivery.ts';
 import { adapterError, asError, isNotFound, isTransient } from './errors.ts';
 import { waitLeftMs } from './headers.ts';
 import type { Presence } from './presence.ts';
@@ -50,9 +50,9 @@ export async function subscribe(
   await patiently(() => presence.dead(topology, group.name));
   const arrivals = inbound(receive);
   /** A retry that is not due yet, because its delay is longer than the rungs make up, goes round once more unseen. */
-  function receiveOrMoveOn(delivery: Delivery): void {
-    const { properties } = (delivery.handle as Handle).message;
-    const delayMs = waitLeftMs(properties);
+  function receiveOrMoveOn(handle: Handle): void {
+    const delivery = toDelivery(handle);
+    const delayMs = waitLeftMs(handle.message.properties);
     if (delayMs <= 0) arrivals.add(delivery);
     else {
       settler([{ kind: 'retry', delivery, delayMs, marks: delivery.message.marks }]).catch((error: unknown) =>
@@ -62,8 +62,8 @@ export async function subscribe(
   }
   const warn = (code: string, detail: string): void => hooks.emit({ type: 'warning', code, detail });
   const priorities = group.ordered ? preferences(topology.partitions, hooks.instance) : [];
-  const channels = placesOf(topology, group).map((place) =>
-    queueChannel({
+  const channels = placesOf(topology, group).map((place) => {
+    const owner: QueueChannel = queueChannel({
       link,
       place,
       ordered: group.ordered,
@@ -71,12 +71,13 @@ export async function subscribe(
       prefetch: group.ordered ? ORDERED_PREFETCH : Math.min(subscription.prefetch, MOST_PREFETCH),
       priority: place.shard === undefined ? undefined : priorities[place.shard],
       nextEpoch: context.nextEpoch,
-      deliver: receiveOrMoveOn,
+      deliver: (generation, message) => receiveOrMoveOn({ owner, generation, message }),
       revoked: arrivals.revoke,
       redeclare: () => presence.declare(topology),
       warn,
-    }),
-  );
+    });
+    return owner;
+  });
   let stopped = false;
   const paused = new Set<Priority>();
 

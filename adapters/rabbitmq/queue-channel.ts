@@ -1,9 +1,7 @@
 import type { ConsumeMessage } from 'amqplib';
-import type { Delivery } from '../../src/port.ts';
 import { backoffMs, bell } from './bell.ts';
 import type { Link } from './connection.ts';
 import { missing } from './declare.ts';
-import { toDelivery } from './delivery.ts';
 import { asError, isNotFound, isTransient } from './errors.ts';
 import { acknowledge, type Generation, requeue, retire } from './generation.ts';
 import type { Place } from './topology.ts';
@@ -35,7 +33,7 @@ export interface QueueChannelOptions {
   /** Which of several consumers RabbitMQ prefers; undefined is no preference. */
   readonly priority: number | undefined;
   readonly nextEpoch: () => number;
-  readonly deliver: (delivery: Delivery) => void;
+  readonly deliver: (generation: Generation, message: ConsumeMessage) => void;
   readonly revoked: (epoch: number) => void;
   /** The queue is gone: creates it again, if we may. */
   readonly redeclare: () => Promise<void>;
@@ -120,7 +118,7 @@ export function queueChannel(options: QueueChannelOptions): QueueChannel {
 
   function pass(generation: Generation, message: ConsumeMessage): void {
     generation.unsettled.add(message.fields.deliveryTag);
-    options.deliver(toDelivery({ owner: self, generation, message }));
+    options.deliver(generation, message);
   }
 
   function release(generation: Generation): void {
