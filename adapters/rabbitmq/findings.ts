@@ -1,6 +1,6 @@
 import type { AdapterHooks, Topology } from '../../src/port.ts';
 import type { ManagementApi } from './management.ts';
-import { aboutPolicy, judgePolicies } from './policies.ts';
+import { judgePolicies } from './policies.ts';
 import { placesOf } from './topology.ts';
 
 /** Something that needs a hand of the operator's: `about` tells one from another. */
@@ -38,9 +38,10 @@ export function findings(hooks: AdapterHooks, management: ManagementApi | undefi
     for (const finding of found) if (!verdict?.unlimited.has(finding.about)) add(finding);
     if (verdict === undefined) return;
     for (const queue of verdict.unlimited) open.delete(queue);
+    const harms = [...verdict.harms].map(([queue, harm]) => policyFinding(queue, harm));
     const earlier = [...open.keys()].filter((about) => about.startsWith(aboutPolicy(`${topic}:`)));
-    for (const about of earlier) if (!verdict.harms.some((harm) => harm.about === about)) open.delete(about);
-    for (const harm of verdict.harms) add(harm);
+    for (const about of earlier) if (!harms.some((harm) => harm.about === about)) open.delete(about);
+    for (const harm of harms) add(harm);
   }
 
   return {
@@ -57,4 +58,11 @@ export function findings(hooks: AdapterHooks, management: ManagementApi | undefi
       closed = true;
     },
   };
+}
+
+const aboutPolicy = (queue: string): string => `policy of ${queue}`;
+
+function policyFinding(queue: string, harm: string): Finding {
+  const code = harm.startsWith('delivery-limit') ? 'delivery-limit' : 'policy';
+  return { about: aboutPolicy(queue), code, detail: `a policy gives queue "${queue}" ${harm}` };
 }

@@ -1,8 +1,10 @@
 import type { Topology } from '../../src/port.ts';
 import { adapterError } from './errors.ts';
 import type { Settings } from './options.ts';
-import type { Policy } from './policies.ts';
 import { type Binding, bindingsOf, toShards } from './topology.ts';
+
+/** Settings of a policy, an operator policy included, as RabbitMQ has put them together for one queue. */
+export type Policy = Readonly<Record<string, unknown>>;
 
 /** The questions that AMQP cannot answer, asked of the management plugin's HTTP API. */
 export interface ManagementApi {

@@ -1,8 +1,4 @@
-import type { Finding } from './findings.ts';
-import type { ManagementApi } from './management.ts';
-
-/** Settings of a policy, an operator policy included, as RabbitMQ has put them together for one queue. */
-export type Policy = Readonly<Record<string, unknown>>;
+import type { ManagementApi, Policy } from './management.ts';
 
 /** What a policy on a queue of ours breaks, for people; undefined where it breaks nothing. */
 export function harmOf(policy: Policy): string | undefined {
@@ -21,7 +17,8 @@ export function harmOf(policy: Policy): string | undefined {
 }
 
 export interface Verdict {
-  readonly harms: readonly Finding[];
+  /** What a policy breaks, by queue. */
+  readonly harms: ReadonlyMap<string, string>;
   /** Queues whose delivery limit a policy takes away, as an argument would. */
   readonly unlimited: ReadonlySet<string>;
 }
@@ -33,16 +30,12 @@ export async function judgePolicies(
 ): Promise<Verdict | undefined> {
   const policies = await management?.policies(topic).catch(() => undefined);
   if (policies === undefined) return undefined;
-  const harms: Finding[] = [];
+  const harms = new Map<string, string>();
   const unlimited = new Set<string>();
   for (const [queue, policy] of policies) {
     if (Number(policy['delivery-limit']) < 0) unlimited.add(queue);
     const harm = harmOf(policy);
-    if (harm === undefined) continue;
-    const code = harm.startsWith('delivery-limit') ? 'delivery-limit' : 'policy';
-    harms.push({ about: aboutPolicy(queue), code, detail: `a policy gives queue "${queue}" ${harm}` });
+    if (harm !== undefined) harms.set(queue, harm);
   }
   return { harms, unlimited };
 }
-
-export const aboutPolicy = (queue: string): string => `policy of ${queue}`;
