@@ -1,9 +1,17 @@
 import type { Delivery, Priority } from '../../src/port.ts';
 import { fromFields } from './headers.ts';
-import type { Handle } from './settle.ts';
 
 /** A stream entry as Redis answers it; an entry that was deleted while pending has no fields. */
 export type Entry = readonly [id: Buffer, fields: readonly Buffer[] | null];
+
+/** The adapter's own part of a delivery. */
+export interface Handle {
+  /** Lane and shard, as in the stream's name. */
+  readonly suffix: string;
+  readonly entryId: string;
+  /** Fencing token of an ordered group's shard; '' where entries are leased one by one. */
+  readonly token: string;
+}
 
 /** One stream as one source reads it. */
 export interface Stream {

@@ -1,8 +1,8 @@
 import type { Delivery, Headers, SettleOutcome } from '../../src/port.ts';
+import type { Handle } from './flight.ts';
 import { copyFields, markFields } from './headers.ts';
 import { type SettleNeeds, settleThroughOutages } from './outages.ts';
 import { allowWhenFull, run, type Script } from './scripts.ts';
-import type { Handle } from './settle.ts';
 
 /*
  * A stream entry cannot be changed. Marks of one that stays unsettled stand in a hash beside the streams until it is

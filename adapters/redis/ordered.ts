@@ -3,11 +3,11 @@ import type { Redis } from 'ioredis';
 import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
-import { newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
+import { type Handle, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf, streamSuffix } from './keys.ts';
 import { markEntry } from './marks.ts';
 import { blockMs, openReader } from './reader.ts';
-import { type Handle, settleEntries } from './settle.ts';
+import { settleEntries } from './settle.ts';
 import { fetchStreams, type Held, heartbeat, leaveShards, releaseShard, shardConsumer } from './shards.ts';
 
 interface Shard extends Held {

@@ -1,19 +1,11 @@
 import type { Redis } from 'ioredis';
 import type { Settlement, SettleOutcome } from '../../src/port.ts';
 import { giveBack } from './claims.ts';
+import type { Handle } from './flight.ts';
 import { copyFields, markFields } from './headers.ts';
 import { isOurs } from './marks.ts';
 import { type SettleNeeds, settleThroughOutages } from './outages.ts';
 import { allowWhenFull, run, type Script, serverTime } from './scripts.ts';
-
-/** The adapter's own part of a delivery. */
-export interface Handle {
-  /** Lane and shard, as in the stream's name. */
-  readonly suffix: string;
-  readonly entryId: string;
-  /** Fencing token of an ordered group's shard; '' where entries are leased one by one. */
-  readonly token: string;
-}
 
 /**
  * Settles a group's entries, each only while it is ours, and forgets the marks beside them. Every move is one step here, copy and removal together.

@@ -1,9 +1,8 @@
 import { randomInt } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import type { Stream } from './flight.ts';
+import type { Handle, Stream } from './flight.ts';
 import { presentMarks } from './marks.ts';
 import { allowWhenFull, run, runRaw, type Script, serverTime } from './scripts.ts';
-import type { Handle } from './settle.ts';
 
 /** The one consumer name of an ordered group's streams: who may act in it is decided by the fencing token alone. */
 export const shardConsumer = 's';

@@ -5,12 +5,21 @@ import { catchUpEntries, claimEntries, wakeSuffix } from './claims.ts';
 import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
 import { messageOf } from './errors.ts';
-import { type Arrival, type Entry, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
+import {
+  type Arrival,
+  type Entry,
+  type Handle,
+  newAlarm,
+  newPauses,
+  newStream,
+  type Stream,
+  takeOff,
+} from './flight.ts';
 import { groupKey, lanesOf } from './keys.ts';
 import { markEntry } from './marks.ts';
 import { blockMs, openReader } from './reader.ts';
 import { newReaper } from './reap.ts';
-import { extendEntries, type Handle, settleEntries } from './settle.ts';
+import { extendEntries, settleEntries } from './settle.ts';
 import { ensureStreams } from './topology.ts';
 
 /** Reads an unordered group: entries are leased one by one, by how long they have been idle. */
