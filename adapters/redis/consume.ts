@@ -1,16 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Receive, Source, Subscription } from '../../src/port.ts';
-import type { RedisClass } from './connection.ts';
 import { consumeOrdered } from './ordered.ts';
-import type { SettleNeeds } from './outages.ts';
+import type { ConsumeNeeds } from './reader.ts';
 import { consumeUnordered } from './unordered.ts';
-
-export interface ConsumeNeeds extends SettleNeeds {
-  readonly Client: RedisClass;
-  /** Unique over all processes and subscriptions. */
-  readonly consumer: string;
-  readonly connectionName: string;
-}
 
 /** Opens a source on connections of its own for blocking reads. */
 export function subscribe(

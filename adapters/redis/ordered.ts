@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
-import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
 import { type Handle, newAlarm, newPauses, newStream, type Stream, takeOff } from './flight.ts';
 import { groupKey, lanesOf, streamSuffix } from './keys.ts';
 import { markEntry } from './marks.ts';
-import { blockMs, openReader } from './reader.ts';
+import { blockMs, type ConsumeNeeds, openReader } from './reader.ts';
 import { settleEntries } from './settle.ts';
 import { fetchStreams, type Held, heartbeat, leaveShards, releaseShard, shardConsumer } from './shards.ts';
 
@@ -44,11 +43,9 @@ export async function consumeOrdered(
   let ticking: Promise<void> | undefined;
   let renewedAt = Number.NEGATIVE_INFINITY;
 
-  const reader = await openReader(needs.Client, settings, {
-    name: needs.connectionName,
-    control,
-    onUp: async () => {},
-    onDown() {
+  const reader = await openReader(needs, {
+    up: async () => {},
+    down() {
       for (const { streams } of shards.values()) for (const stream of streams) stream.catchUp = true;
     },
   });

@@ -1,6 +1,15 @@
 import type { Redis } from 'ioredis';
 import { type Link, openLink, type RedisClass } from './connection.ts';
 import type { Settings } from './options.ts';
+import type { SettleNeeds } from './outages.ts';
+
+/** What a source reads and settles with. */
+export interface ConsumeNeeds extends SettleNeeds {
+  readonly Client: RedisClass;
+  /** Unique over all processes and subscriptions. */
+  readonly consumer: string;
+  readonly connectionName: string;
+}
 
 /** A connection of one source's own, for reads that block. */
 export interface Reader {
@@ -15,29 +24,23 @@ export interface Reader {
 export const blockMs = (settings: Settings): number => Math.min(1_000, settings.commandTimeoutMs >> 1);
 
 export async function openReader(
-  Client: RedisClass,
-  settings: Settings,
-  needs: {
-    readonly name: string;
-    readonly control: Link;
-    readonly onUp: (client: Redis) => Promise<void>;
-    readonly onDown: () => void;
-  },
+  { Client, settings, connectionName, control }: ConsumeNeeds,
+  on: { readonly up: (client: Redis) => Promise<void>; readonly down: () => void },
 ): Promise<Reader> {
   let clientId = 0;
   let blocked: Promise<unknown> | undefined;
-  const link = await openLink(Client, settings, needs.name, {
+  const link = await openLink(Client, settings, connectionName, {
     async onUp(client) {
       clientId = await client.client('ID');
-      await needs.onUp(client);
+      await on.up(client);
     },
-    onDown: needs.onDown,
+    onDown: on.down,
   });
 
   async function unblock(read: Promise<unknown>): Promise<void> {
     // The request may overtake the read, which came by another connection: then it finds nobody blocked.
     for (let tries = 0; tries < 10 && blocked === read && !link.closed; tries++) {
-      const found = await needs.control.use((client) => client.client('UNBLOCK', clientId));
+      const found = await control.use((client) => client.client('UNBLOCK', clientId));
       if (Number(found) === 1) return;
       await new Promise((resolve) => setTimeout(resolve, 2 * (tries + 1)));
     }

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { Delivery, Receive, Settlement, Source, Subscription } from '../../src/port.ts';
 import { catchUpEntries, claimEntries, wakeSuffix } from './claims.ts';
-import type { ConsumeNeeds } from './consume.ts';
 import { startMover } from './delays.ts';
 import { messageOf } from './errors.ts';
 import {
@@ -17,7 +16,7 @@ import {
 } from './flight.ts';
 import { groupKey, lanesOf } from './keys.ts';
 import { markEntry } from './marks.ts';
-import { blockMs, openReader } from './reader.ts';
+import { blockMs, type ConsumeNeeds, openReader } from './reader.ts';
 import { newReaper } from './reap.ts';
 import { extendEntries, settleEntries } from './settle.ts';
 import { ensureStreams } from './topology.ts';
@@ -44,11 +43,9 @@ export async function consumeUnordered(
 
   const ensure = (client: Redis): Promise<void> =>
     ensureStreams(client, settings.prefix, { topic: topology.topic, group, suffixes });
-  const reader = await openReader(needs.Client, settings, {
-    name: needs.connectionName,
-    control,
-    onUp: ensure,
-    onDown() {
+  const reader = await openReader(needs, {
+    up: ensure,
+    down() {
       for (const stream of streams) stream.catchUp = true;
     },
   });
