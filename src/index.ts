@@ -93,5 +93,5 @@ export type {
   Support,
   Topology,
 } from './port.ts';
-export type { Receipt } from './publish/publisher.ts';
+export type { Receipt } from './publish/receipt.ts';
 export { defineTopic, type GroupOptions, type Topic, type TopicOptions } from './topic.ts';

@@ -9,7 +9,8 @@ import { isOrderedTopic } from '../shape.ts';
 import type { Topic } from '../topic.ts';
 import { inTime, type Until } from './in-time.ts';
 import { MESSAGE_CHECKS, prepare } from './prepare.ts';
-import type { Publisher, Receipt } from './publisher.ts';
+import type { Publisher } from './publisher.ts';
+import type { Receipt } from './receipt.ts';
 import { route } from './route.ts';
 import { createTurns } from './turns.ts';
 

@@ -15,16 +15,9 @@ import { createDeadlines } from './deadlines.ts';
 import { createDestination, type Destination, type DestinationSetup } from './destination.ts';
 import { abortError, isOut, lateError, openError } from './publish-errors.ts';
 import type { Pending } from './queue.ts';
+import type { Receipt } from './receipt.ts';
 import { type Buffer, createRoom } from './room.ts';
 import { createSpill, type Spill } from './spill.ts';
-
-export interface Receipt {
-  readonly id: string;
-  /** `spilled`: stored by `connect`'s `spill` while the broker is away, and sent when it is back. */
-  readonly outcome: 'confirmed' | 'spilled';
-  /** Where the broker put it, if it says. */
-  readonly position?: string;
-}
 
 export interface PublisherOptions {
   readonly adapter: BrokerAdapter;

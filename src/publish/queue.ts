@@ -7,7 +7,7 @@
 
 import type { Outgoing } from '../port.ts';
 import type { Topic } from '../topic.ts';
-import type { Receipt } from './publisher.ts';
+import type { Receipt } from './receipt.ts';
 
 export interface Pending {
   readonly outgoing: Outgoing;
