@@ -10,8 +10,8 @@ import { adapterOf, type ChaosStore, openStore } from './setup.ts';
 import { ACCOUNTS, checkOf, type Item, items, type Transfer, transfers, unheardTransfers } from './topics.ts';
 
 /** Keys per process, each with one message under way at a time. */
-const LANES = 12;
-const PAUSE_MS = 60;
+const LANES = 24;
+const PAUSE_MS = 40;
 /** One of so many messages is a transfer; of transactions, one of so many is rolled back on purpose. */
 const TRANSFERS = 4;
 const ROLLED_BACK = 50;
