@@ -1,7 +1,6 @@
 /** Topics and environments in one value: the same code on SQLite while developing, on the team's broker in production. */
 
-import type { ConnectOptions } from './connect.ts';
-import { clientChecks } from './connect-checks.ts';
+import { type ConnectOptions, clientChecks } from './connect-options.ts';
 import { HoldfastError } from './errors.ts';
 import { type Check, type Checks, nearest, OptionsError, object, problemsOf } from './options.ts';
 import type { RelayOptions } from './outbox/relay.ts';

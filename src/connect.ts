@@ -1,37 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { type Client, createClient } from './client.ts';
 import { type Config, environmentOf, isConfig, type OwnSpill } from './config.ts';
-import { clientChecks } from './connect-checks.ts';
+import { type ConnectOptions, clientChecks } from './connect-options.ts';
 import { fromAdapter, HoldfastError, textOf } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
 import { internalsOf } from './internals.ts';
 import { type Check, type Checks, checkOptions } from './options.ts';
-import { type SpillOptions, type SpillSettings, type SpillTarget, spillSettings } from './outbox/spill-options.ts';
-import type { BreakerOptions } from './policy/circuit-breaker.ts';
+import { type SpillSettings, spillSettings } from './outbox/spill-options.ts';
 import type { BrokerAdapter } from './port.ts';
 import { createPublisher } from './publish/publisher.ts';
 import { adapterFromUrl } from './schemes.ts';
-
-export interface ConnectOptions {
-  readonly adapter: BrokerAdapter;
-  /** The publishing service's name: part of each message's identity (S12). @default 'default' */
-  readonly source?: string;
-  /** Create what is missing, verify that it is there, or trust. @default 'create' */
-  readonly declare?: 'create' | 'verify' | 'none';
-  /** When publishing is given up for a while because the broker keeps failing (G10). */
-  readonly breaker?: BreakerOptions;
-  /** What may wait or be in flight; beyond it publish waits. @default 10_000 messages, 64 MiB */
-  readonly buffer?: { readonly messages?: number; readonly bytes?: number };
-  /**
-   * Keeps accepting publishes while the broker is away (S16): they are stored here and fulfil as `spilled`, and are sent
-   * once it is back, also by the next client with this store. It must be migrated, and belong to this broker alone.
-   */
-  readonly spill?: SpillTarget | SpillOptions;
-  /** Shown to the broker. @default the source */
-  readonly name?: string;
-  /** Test runs kill the process here (S37). */
-  readonly crashPoint?: (name: string) => void | Promise<void>;
-}
 
 const isAdapter: Check = (value) =>
   typeof (value as Partial<BrokerAdapter> | null)?.publish === 'function' &&

@@ -12,7 +12,8 @@ export type {
 export type { Closed } from './close.ts';
 export { type Codec, jsonCodec } from './codec.ts';
 export { type Config, defineConfig, type Environment } from './config.ts';
-export { type ConnectOptions, connect } from './connect.ts';
+export { connect } from './connect.ts';
+export type { ConnectOptions } from './connect-options.ts';
 export type { ConsumerBreakerOptions } from './consume/breaker.ts';
 export type { Consumer, Drained } from './consume/consumer.ts';
 export { type MemoryDedupeOptions, memoryDedupe } from './consume/dedupe.ts';

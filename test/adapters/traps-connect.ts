@@ -1,6 +1,7 @@
 import { afterAll, afterEach, expect } from 'vitest';
 import type { Client } from '../../src/client.ts';
-import { type ConnectOptions, connect as open } from '../../src/connect.ts';
+import { connect as open } from '../../src/connect.ts';
+import type { ConnectOptions } from '../../src/connect-options.ts';
 import { deadlineWatch } from '../conformance/deadline-watch.ts';
 
 const { watch, late, end } = deadlineWatch();

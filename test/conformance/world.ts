@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { Client, Handler, PublishOptions } from '../../src/client.ts';
-import { type ConnectOptions, connect } from '../../src/connect.ts';
+import { connect } from '../../src/connect.ts';
+import type { ConnectOptions } from '../../src/connect-options.ts';
 import type { Consumer } from '../../src/consume/consumer.ts';
 import type { ConsumeOptions } from '../../src/consume/options.ts';
 import type { Topic } from '../../src/topic.ts';
