@@ -37,6 +37,7 @@ export type {
   ReplayOptions,
   StandingKey,
 } from './dead-letters.ts';
+export { defineTopic } from './define-topic.ts';
 export {
   DeadLetter,
   type ErrorCode,
@@ -95,4 +96,4 @@ export type {
   Topology,
 } from './port.ts';
 export type { Receipt } from './publish/receipt.ts';
-export { defineTopic, type GroupOptions, type Topic, type TopicOptions } from './topic.ts';
+export type { GroupOptions, Topic, TopicOptions } from './topic.ts';

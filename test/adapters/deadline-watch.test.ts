@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Client } from '../../src/client.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { type DeadlineWatch, deadlineWatch } from '../conformance/deadline-watch.ts';
 
 const topic = defineTopic<string>('watched', { groups: ['g'] });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
 import { wholeFrames } from '../../adapters/kafka/kafkajs/frames.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { until } from '../conformance/until.ts';
 import { type Proxied, startProxied } from '../fleet/proxied.ts';
 import { connect } from './traps-connect.ts';

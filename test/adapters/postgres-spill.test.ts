@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { memoryBroker } from '../../adapters/memory/index.ts';
 import { connect } from '../../src/connect.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { isHoldfastError } from '../../src/errors.ts';
-import { defineTopic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import { weatherAdapter } from '../src/publish/spill-fixture.ts';
 import { admin, type Opened, open } from './postgres-store-fixture.ts';

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { rabbitmq, rabbitmqDefinitions } from '../../adapters/rabbitmq/index.ts';
 import { harmOf } from '../../adapters/rabbitmq/policies.ts';
 import { connect } from '../../src/connect.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { startProxy } from '../fleet/proxy.ts';
 import {
   closeAll,

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { redis } from '../../adapters/redis/index.ts';
 import { sqliteStore } from '../../adapters/sqlite/store.ts';
 import { connect } from '../../src/connect.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { until } from '../conformance/until.ts';
 import { type Proxied, startProxied } from '../fleet/proxied.ts';
 import type { PublishRequest, SpillTask } from './spill-child.ts';

@@ -2,7 +2,7 @@
 import { redis } from '../../adapters/redis/index.ts';
 import { sqliteStore } from '../../adapters/sqlite/store.ts';
 import { connect } from '../../src/connect.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 
 export interface SpillTask {
   readonly url: string;

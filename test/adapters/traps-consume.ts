@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'vitest';
 import type { Client } from '../../src/client.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
-import { defineTopic, type Topic } from '../../src/topic.ts';
+import type { Topic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import type { FaultProxy } from '../fleet/proxy.ts';
 import { connect } from './traps-connect.ts';

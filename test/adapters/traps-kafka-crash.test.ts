@@ -3,7 +3,7 @@ import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { CompressionCodecs, CompressionTypes } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { until as conditionally } from '../conformance/until.ts';
 import { brokers, connect, consume, library, message, publish, textOf, topologyOf, until } from './kafka-fixture.ts';
 import { connect as connectClient } from './traps-connect.ts';

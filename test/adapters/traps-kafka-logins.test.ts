@@ -10,7 +10,7 @@ import {
 } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type KafkaOptions, kafka } from '../../adapters/kafka/index.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { until } from '../conformance/until.ts';
 import { type KafkaWithLogins, startKafkaWithLogins } from '../fleet/recipes/kafka-logins.ts';
 import { connect } from './traps-connect.ts';

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { Partitioners } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
 import { kafka } from '../../adapters/kafka/index.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { until as conditionally } from '../conformance/until.ts';
 import { ensureInstalled } from '../fleet/install.ts';
 import { startProxied } from '../fleet/proxied.ts';

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { describe, it } from 'vitest';
+import { defineTopic } from '../../src/define-topic.ts';
 import { isHoldfastError } from '../../src/errors.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
-import { defineTopic } from '../../src/topic.ts';
 import { until } from '../conformance/until.ts';
 import { connect } from './traps-connect.ts';
 import type { TrapFleet } from './traps-fleet.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { rabbitmq } from '../../adapters/rabbitmq/index.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { until } from '../conformance/until.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { closeAll, say, versionOf } from './rabbitmq-fixture.ts';

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { redis } from '../../adapters/redis/index.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import type { Delivery, Settlement, Source } from '../../src/port.ts';
-import { defineTopic } from '../../src/topic.ts';
 import { type Server, startServer } from '../fleet/index.ts';
 import { startProxy } from '../fleet/proxy.ts';
 import { consume, keyed, outgoing, publish, textOf, topologyOf, until } from './port-harness.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { redis } from '../../adapters/redis/index.ts';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { consume, outgoing, publish, topologyOf, until } from './port-harness.ts';
 import { benchOf } from './redis-harness.ts';
 import { startWatched, type Watched } from './redis-sentinel.ts';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sqlite } from '../../adapters/sqlite/index.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import type { BrokerAdapter, PublishOutcome } from '../../src/port.ts';
-import { defineTopic } from '../../src/topic.ts';
 import { until } from './port-harness.ts';
 import { connect } from './traps-connect.ts';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { defineTopic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { lettersOf } from './dead-letter-cases.ts';
 import { handlingOf, ledger, type Order } from './ledger.ts';
 import type { Suite } from './options.ts';

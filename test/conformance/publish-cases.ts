@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { defineTopic } from '../../src/define-topic.ts';
 import { isHoldfastError } from '../../src/errors.ts';
 import type { Message } from '../../src/message.ts';
-import { defineTopic } from '../../src/topic.ts';
 import { assertNoPhantom, assertOnce, ledger } from './ledger.ts';
 import type { Suite } from './options.ts';
 import { calm } from './script.ts';

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Handler, PublishOptions } from '../../src/client.ts';
 import type { ConsumeOptions } from '../../src/consume/options.ts';
+import { defineTopic } from '../../src/define-topic.ts';
 import { DeadLetter } from '../../src/errors.ts';
-import { defineTopic, type Topic } from '../../src/topic.ts';
+import type { Topic } from '../../src/topic.ts';
 import type { Order } from './ledger.ts';
 
 /** A topic of orders as plain data, so that a child process can define the same. */

@@ -1,6 +1,7 @@
 /** The messages of a case: what each is for, and what must have become of it in the end. */
 
-import { defineTopic, type Topic } from '../../src/topic.ts';
+import { defineTopic } from '../../src/define-topic.ts';
+import type { Topic } from '../../src/topic.ts';
 
 export interface Payload {
   readonly n: number;
