@@ -6,7 +6,7 @@
  * 3: inconclusive, a setting that is known to lose lost nothing.
  */
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Arguments, readArguments, usage } from './args.ts';
@@ -15,17 +15,23 @@ import { exitCodes, lineOf, type Result, saysLineOf, type Verdict, verdictOf } f
 import { playRound } from './round.ts';
 import { settings, type Variant } from './settings.ts';
 
+class NoServers extends Error {}
+
 async function run(options: Arguments): Promise<Verdict> {
   console.log(`lossy: ${options.settings.join(', ')}; ${options.rounds} failures each, seed ${options.seed}`);
   const results: Result[] = [];
   for (const name of options.settings) {
     const { lossy, safe } = settings[name];
-    results.push(await play(name, lossy, false, options), await play(name, safe, true, options));
-  }
-  console.log('');
-  for (const result of results) {
-    console.log(lineOf(result));
-    if (!result.safe) console.log(saysLineOf(result));
+    for (const [variant, isSafe] of [
+      [lossy, false],
+      [safe, true],
+    ] as const) {
+      const result = await play(name, variant, isSafe, options);
+      results.push(result);
+      // At once: what comes later may fail to start.
+      console.log(lineOf(result));
+      console.log(saysLineOf(result));
+    }
   }
   const { verdict, why } = verdictOf(results);
   console.log(`lossy: ${verdict}${why.length === 0 ? '' : `: ${why.join('; ')}`}`);
@@ -40,7 +46,9 @@ async function play(name: string, variant: Variant, safe: boolean, options: Argu
   const directory = await mkdtemp(join(tmpdir(), `holdfast-${name}-${kind}-`));
   let keep = options.keep;
   try {
-    const scene = await variant.open();
+    const scene = await variant.open().catch((error: Error) => {
+      throw new NoServers(`${name} needs servers of its own to break: ${error.message}`);
+    });
     try {
       const rounds: Round[] = [];
       let says = '';
@@ -49,6 +57,7 @@ async function play(name: string, variant: Variant, safe: boolean, options: Argu
         const place = { directory, topic: `${name}-${number}`, seed: String(options.seed), number };
         const played = await Promise.race([playRound(scene, place), interrupted]);
         rounds.push(played.round);
+        await writeFile(join(directory, `${place.topic}.found.json`), JSON.stringify(played.round));
         says = played.says;
         const { accepted, lost } = await countRounds(directory, [played.round]);
         console.log(`${name} ${kind}, failure ${number} of ${options.rounds}: accepted ${accepted}, lost ${lost}`);
@@ -83,6 +92,7 @@ try {
 try {
   process.exit(exitCodes[await run(options)]);
 } catch (error) {
-  console.error(`lossy: could not be run: ${error instanceof Error ? error.stack : error}`);
+  const why = error instanceof Error && !(error instanceof NoServers) ? error.stack : (error as Error).message;
+  console.error(`lossy: could not be run: ${why}`);
   process.exit(2);
 }
