@@ -1,5 +1,6 @@
 /** The end of a client, step by step: intake, handlers, relays, confirms, connection. */
 
+import type { Closed } from './client.ts';
 import type { Consumer, ConsumerInternals, Drained } from './consume/consumer.ts';
 import type { Topologies } from './declare.ts';
 import { fromAdapter } from './errors.ts';
@@ -7,17 +8,6 @@ import type { SpillDrain } from './outbox/spill-drain.ts';
 import type { BrokerAdapter } from './port.ts';
 import type { Publisher } from './publish/publisher.ts';
 import { within } from './within.ts';
-
-export interface Closed {
-  /** Messages settled while draining. */
-  readonly completed: number;
-  /** Unsettled messages given back to the broker, no attempt spent. */
-  readonly givenBack: number;
-  /** Publishes and settlements whose outcome is not known. */
-  readonly unknown: number;
-  /** With `spill`: messages that wait in the store, of all its clients; undefined where the store does not say. */
-  readonly spilled?: number | undefined;
-}
 
 export interface Closing {
   readonly adapter: BrokerAdapter;

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { type Client, createClient } from './client.ts';
+import type { Client } from './client.ts';
 import { type Config, environmentOf, isConfig, type OwnSpill } from './config.ts';
 import { type ConnectOptions, clientChecks } from './connect-options.ts';
+import { createClient } from './create-client.ts';
 import { fromAdapter, HoldfastError, textOf } from './errors.ts';
 import { adapterEvents, createEmitter } from './events.ts';
 import { internalsOf } from './internals.ts';

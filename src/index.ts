@@ -4,12 +4,12 @@ export type {
   BatchHandler,
   BatchHandlerContext,
   Client,
+  Closed,
   Context,
   Handler,
   PublishOptions,
   PublishResult,
 } from './client.ts';
-export type { Closed } from './close.ts';
 export { type Codec, jsonCodec } from './codec.ts';
 export { type Config, defineConfig, type Environment } from './config.ts';
 export { connect } from './connect.ts';

@@ -1,7 +1,7 @@
 /** One outbox row on its way to the broker, and what that means for the row. */
 
-import type { ClientInternals } from '../client.ts';
 import { isHoldfastError, textOf } from '../errors.ts';
+import type { ClientInternals } from '../internals.ts';
 import type { OutboxRow, OutboxShape } from '../port.ts';
 import { isOrdered } from '../shape.ts';
 import type { Settled } from './flight.ts';
