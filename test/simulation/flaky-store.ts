@@ -117,7 +117,8 @@ export function flakyStore(
       const { promise, resolve } = Promise.withResolvers<void>();
       for (const name of names) db.locks.set(name, promise);
       const end = (): void => {
-        for (const name of names) db.locks.delete(name);
+        // Called again when its process dies: by then another transaction may hold them.
+        for (const name of names) if (db.locks.get(name) === promise) db.locks.delete(name);
         resolve();
       };
       life.ends.push(end);
