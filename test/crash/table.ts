@@ -28,8 +28,8 @@ function cellOf(results: readonly Result[]): string {
 }
 
 export function lineOf({ planned, problems }: Result): string {
-  const { point, broker, route, nth } = planned;
-  return `RED ${point.name} on ${broker}, ${route}, time ${nth}: ${problems.join('; ')}`;
+  const { point, broker, route, store, handler, nth } = planned;
+  return `RED ${point.name} on ${broker}, ${route}, store ${store}, handler ${handler}, time ${nth}: ${problems.join('; ')}`;
 }
 
 export function summaryOf(
