@@ -25,6 +25,8 @@ export interface Count {
   readonly handledAndDead: number;
   /** Deliveries beyond the first call that the message's fate asks for: allowed, and counted. */
   readonly again: number;
+  /** Handler calls with more than one message. */
+  readonly together: number;
 }
 
 export async function checkCase(what: Case): Promise<Count> {
@@ -48,6 +50,7 @@ export function count(
     inverted: sum((group) => (isOrdered(group) ? inversions(group, entries) : 0)),
     handledAndDead: sum((group) => wronglyDead(group, entries)),
     again: sum((group) => repeats(group, entries)),
+    together: entries.filter((entry) => entry.event === 'batch' && entry.size > 1).length,
   };
 }
 

@@ -61,6 +61,7 @@ async function consumeAs(consuming: Consuming, group: string, handler: HandlerNa
     return;
   }
   await client.consumeBatches(topic, { ...options, batch: BATCH }, async (messages, { tx, fail }) => {
+    ledger.write({ event: 'batch', group, size: messages.length });
     for (const message of messages) {
       try {
         await each(message, tx);
