@@ -63,8 +63,8 @@ export interface ParkedMessages {
    * read yet. What was sent while they were parked stays ahead of them. Delay and expiry count from `add`, as ever: what
    * has expired is parked again.
    *
-   * Released are those that were parked when it began. Where the reply of the database was lost, the page is tried again,
-   * and what the first try had moved is not counted.
+   * What is parked after it began need not be among them. Where the database's reply is lost and the page is tried again,
+   * what the first try had moved is not counted.
    */
   release(filter?: ParkedFilter): Promise<{ readonly released: number }>;
   /** Removes messages for good. Needs a filter, so that nothing is emptied by a slip. Pages and count are those of `release`. */

@@ -278,7 +278,9 @@ const plain = ({ body, headers, ...row }: Omit<OutboxRow, 'readAt' | 'delayMs'>)
 });
 
 async function all(messages: ParkedMessages, options?: ParkedListOptions): Promise<readonly ParkedMessage[]> {
-  return await Array.fromAsync(messages.list(options));
+  const found: ParkedMessage[] = [];
+  for await (const message of messages.list(options)) found.push(message);
+  return found;
 }
 
 /** Parks what has these ids, each for its reason. */
