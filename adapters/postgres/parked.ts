@@ -113,20 +113,23 @@ const listStatement = ({ parked }: Names): string => `
 /** Of two who take the same row, the second finds it gone. */
 const gone = (parked: string): string => `${pageOf(parked)},
   gone AS (DELETE FROM ${parked} AS stored USING page WHERE stored.id = page.id RETURNING stored.*)`;
-const outcome = 'SELECT (SELECT count(*) FROM gone)::text AS moved, (SELECT max(id) FROM page)::text AS last';
+const movedAndLast = 'SELECT (SELECT count(*) FROM gone)::text AS moved, (SELECT max(id) FROM page)::text AS last';
+
+/** As they were; failed publishes count anew. */
+const releasedColumns = messageColumns.replace('attempts', '0');
 
 /** What was spilled counts for its spill again, so that a client that spills sends it. Its size was not kept. */
 const releaseStatement = ({ parked, outbox }: Names): string => `
   WITH ${gone(parked)},
   back AS (
     INSERT INTO ${outbox} (${messageColumns}, spilled_bytes)
-    SELECT ${messageColumns.replace('attempts', '0')},
+    SELECT ${releasedColumns},
       CASE WHEN published_at IS NOT NULL THEN octet_length(body) + coalesce(octet_length(headers::text), 0) + 256 END
     FROM gone
   )
-  ${outcome}`;
+  ${movedAndLast}`;
 
-const discardStatement = ({ parked }: Names): string => `WITH ${gone(parked)} ${outcome}`;
+const discardStatement = ({ parked }: Names): string => `WITH ${gone(parked)} ${movedAndLast}`;
 
 function wanted({ reason, ids, topic, key, since, before }: ParkedWhere = {}): readonly unknown[] {
   return [reason ?? null, ids ?? null, topic ?? null, key ?? null, since?.getTime() ?? null, before?.getTime() ?? null];

@@ -90,7 +90,7 @@ export function parkedMessages(connection: Connection, onReleased: () => void): 
 const newestStatement = 'SELECT CAST(max(id) AS TEXT) AS id FROM holdfast_outbox_parked';
 
 /** Sizes are known without reading bodies; one that is larger than a page is a page. */
-const page = `
+const parkedPage = `
   SELECT id
   FROM (
     SELECT id, sum(size) OVER (ORDER BY id) - size AS before
@@ -110,25 +110,28 @@ const page = `
   )
   WHERE before < ${PAGE_BYTES}`;
 
-const pageStatement = `SELECT CAST(id AS TEXT) AS id FROM (${page}) AS page ORDER BY page.id`;
+const pageStatement = `SELECT CAST(id AS TEXT) AS id FROM (${parkedPage}) AS page ORDER BY page.id`;
 
 const listStatement = `
   SELECT CAST(id AS TEXT) AS row_id, source, topic, message_id, key, lane, headers, content_type, body, reason, attempts,
     expires_in_ms, coalesce(published_at, added_at) AS since, parked_at
   FROM holdfast_outbox_parked
-  WHERE id IN (${page})
+  WHERE id IN (${parkedPage})
   ORDER BY id`;
 
-const given = 'IN (SELECT CAST(value AS INTEGER) FROM json_each(?))';
+const amongIds = 'IN (SELECT CAST(value AS INTEGER) FROM json_each(?))';
+
+/** As they were; failed publishes count anew. */
+const releasedColumns = messageColumns.replace('attempts', '0');
 
 /** What was spilled counts for its spill again, so that a client that spills sends it. Its size was not kept. */
 const releaseStatement = `
   INSERT INTO holdfast_outbox (${messageColumns}, spilled_bytes)
-  SELECT ${messageColumns.replace('attempts', '0')},
+  SELECT ${releasedColumns},
     CASE WHEN published_at IS NOT NULL THEN length(body) + coalesce(length(headers), 0) + 256 END
-  FROM holdfast_outbox_parked WHERE id ${given} ORDER BY holdfast_outbox_parked.id`;
+  FROM holdfast_outbox_parked WHERE id ${amongIds} ORDER BY holdfast_outbox_parked.id`;
 
-const removeStatement = `DELETE FROM holdfast_outbox_parked WHERE id ${given}`;
+const removeStatement = `DELETE FROM holdfast_outbox_parked WHERE id ${amongIds}`;
 
 type Values = Record<string, string | number | null>;
 

@@ -61,6 +61,8 @@ export function batchRunner(options: BatchOptions, handler: BatchHandler): Runne
       const failures: Failures = items.length === 0 ? new Map() : await together(items, context, handler);
       // Lost while they were decoded: nothing is called for them, and their claims end.
       for (const item of prepared) if (item?.work.revoked && !items.includes(item)) failures.set(item, undefined);
+      if (context.crashPoint !== undefined && items.some((item) => !failures.has(item)))
+        await context.crashPoint('consume:handled');
       for (const item of items) {
         if (failures.has(item)) continue;
         const { work, claim } = item;
@@ -104,6 +106,7 @@ async function ready(work: Work, context: BatchRun): Promise<Item | undefined> {
   if (message.expiresAt !== undefined && message.expiresAt <= Date.now()) return undefined;
   if (halts !== undefined && message.key !== undefined) {
     if (identity === undefined || (await halts.isHalted(work).catch(() => true))) return undefined;
+    await context.crashPoint?.('halt:entered');
     work.parking = { name: parkedName(identity), token: '', entry: 'free' };
   }
   try {

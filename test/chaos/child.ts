@@ -21,9 +21,14 @@ export interface Part extends Job {
   /** Fulfils when the supervisor wants the process to end in good order. */
   readonly stopped: Promise<void>;
   readonly stopping: () => boolean;
+  /** Whether too much waits to be handled: a producer sends nothing for the moment. */
+  readonly held: () => boolean;
   /** Tells the supervisor that it is at work. */
   readonly begun: () => void;
 }
+
+/** What the supervisor says. */
+export type Word = 'stop' | 'hold' | 'go';
 
 const SAMPLE_MS = 2_000;
 
@@ -40,8 +45,11 @@ export async function play(act: (part: Part) => Promise<void>): Promise<void> {
   // The terminal sends Ctrl-C to all; the supervisor passes it on in its own way.
   process.on('SIGINT', () => undefined);
   let stopping = false;
+  let held = false;
   const stopped = new Promise<void>((resolve) => {
-    process.once('message', () => {
+    process.on('message', (word: Word) => {
+      held = word === 'hold';
+      if (word !== 'stop') return;
       stopping = true;
       resolve();
     });
@@ -55,7 +63,7 @@ export async function play(act: (part: Part) => Promise<void>): Promise<void> {
     series.write({ e: 'sample', rss: process.memoryUsage.rss(), fds: readdirSync('/proc/self/fd').length, lag });
   }, SAMPLE_MS);
   const begun = (): void => void process.send?.('begun');
-  await act({ ...job, ledger, stopped, stopping: () => stopping, begun });
+  await act({ ...job, ledger, stopped, stopping: () => stopping, held: () => held, begun });
   clearInterval(samples);
   series.close();
   ledger.close();

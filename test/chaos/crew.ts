@@ -3,7 +3,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job } from './child.ts';
+import type { Job, Word } from './child.ts';
 import { type LedgerFile, now, type Route } from './ledger-file.ts';
 import type { ProcessTarget } from './plan.ts';
 import type { Setup } from './setup.ts';
@@ -16,6 +16,7 @@ export interface Crew {
   kill(role: ProcessTarget, luck: number, lastsMs: number): Promise<Struck>;
   /** Freezes one for a while: its connections stay open. */
   pause(role: ProcessTarget, luck: number, lastsMs: number): Promise<Struck>;
+  tell(role: ProcessTarget, word: Word): void;
   /** Asks all of these roles to end, waits, and kills those that do not; tells whose end that was. */
   stop(...roles: readonly ProcessTarget[]): Promise<readonly string[]>;
   /** At once, whatever they do. */
@@ -89,8 +90,14 @@ export function createCrew(setup: Setup, ledger: LedgerFile): Crew {
     return able[Math.floor(luck * able.length)];
   }
 
+  function tell(role: ProcessTarget, word: Word): void {
+    for (const member of members)
+      if (member.role === role && member.child.connected) member.child.send(word, () => undefined);
+  }
+
   return {
     start,
+    tell,
     async begun() {
       const all = Promise.all([...members].map(({ begun, ended }) => Promise.race([begun, ended])));
       const late = Promise.withResolvers<never>();
@@ -119,7 +126,7 @@ export function createCrew(setup: Setup, ledger: LedgerFile): Crew {
       stopping = true;
       const late: string[] = [];
       const leaving = [...members].filter(({ role }) => roles.includes(role));
-      for (const { child } of leaving) if (child.connected) child.send('stop', () => undefined);
+      for (const role of roles) tell(role, 'stop');
       const timer = setTimeout(() => {
         for (const member of leaving.filter((one) => members.has(one))) {
           late.push(member.name);

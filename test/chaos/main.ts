@@ -28,6 +28,9 @@ const SHORT = { warmUpMs: 6_000, windowMs: 9_000, idleMs: 15_000 } as const;
 const REST_MS = 6_000;
 const ROUTES = ['direct', 'outbox'] as const;
 const SNAPSHOT_MS = 1_000;
+/** Above so many waiting messages and rows producers stop for a while: a busy machine would never come to rest. */
+const MOST_WAITING = 4_000;
+const PACE_MS = 2_000;
 
 const seconds = (since: number): number => Math.round((performance.now() - since) / 1_000);
 
@@ -59,6 +62,7 @@ async function chaos(options: Arguments): Promise<Verdict> {
     for (const role of ['relay', 'relay', 'consumer', 'consumer'] as const) crew.start(role);
     const snapshots = takeSnapshots(stage);
     await crew.begun();
+    const pacing = pace(stage);
     await sleep(warmUpMs);
     for (const [index, faults] of plan.entries()) {
       const opened = performance.now();
@@ -70,6 +74,7 @@ async function chaos(options: Arguments): Promise<Verdict> {
     await heal(stage);
     const draining = performance.now();
     console.log(`${seconds(began)} s, healed; draining`);
+    await pacing.stop();
     const late = [...(await crew.stop('producer'))];
     const drained = await rest(stage, idleMs);
     const drainSeconds = seconds(draining);
@@ -120,21 +125,45 @@ async function rest({ setup, servers, query }: Stage, idleMs: number): Promise<b
   return false;
 }
 
+async function waitingIn({ setup, servers, query }: Stage): Promise<ReadonlyMap<string, number>> {
+  const raw = await openRaw(setup, servers.broker.server);
+  try {
+    return new Map([...(await storeLeft(query)), ...(await raw.left())]);
+  } finally {
+    await raw.close();
+  }
+}
+
+/** Producers are held while consumers are far behind. */
+function pace(stage: Stage): { stop(): Promise<void> } {
+  return every(PACE_MS, async () => {
+    const waiting = await waitingIn(stage);
+    const total = [...waiting.values()].reduce((sum, count) => sum + count, 0);
+    stage.crew.tell('producer', total > MOST_WAITING ? 'hold' : 'go');
+  });
+}
+
 /** The bank's balances in one statement each: what is seen together was committed together. */
 function takeSnapshots({ query, ledger }: Stage): { stop(): Promise<void> } {
+  return every(SNAPSHOT_MS, async () => {
+    const [row] = await query('select sum(balance) sum from chaos.accounts');
+    ledger.write({ e: 'balance', sum: Number(row?.sum) });
+  });
+}
+
+/** Again and again, whether the servers are there or not. */
+function every(ms: number, act: () => Promise<void>): { stop(): Promise<void> } {
   let stopping = false;
-  const taking = (async () => {
+  const acting = (async () => {
     while (!stopping) {
-      await query('select sum(balance) sum from chaos.accounts')
-        .then(([row]) => ledger.write({ e: 'balance', sum: Number(row?.sum) }))
-        .catch(() => undefined); // the database is away
-      await sleep(SNAPSHOT_MS);
+      await act().catch(() => undefined);
+      await sleep(ms);
     }
   })();
   return {
     async stop() {
       stopping = true;
-      await taking;
+      await acting;
     },
   };
 }

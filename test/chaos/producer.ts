@@ -31,6 +31,7 @@ async function sendAll(part: Part, send: Send, calls: number): Promise<void> {
       for (let seq = 0; !part.stopping(); seq += 1) {
         const sent = await sendOne(part, send, key, seq, calls);
         await sleep(sent ? PAUSE_MS : 250);
+        while (part.held() && !part.stopping()) await sleep(100);
       }
     }),
   );

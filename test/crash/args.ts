@@ -1,11 +1,23 @@
 import { parseArgs } from 'node:util';
-import { type BrokerName, brokers, type Route, routes } from './case.ts';
+import {
+  type BrokerName,
+  brokers,
+  type HandlerName,
+  handlers,
+  type Route,
+  routes,
+  type StoreName,
+  stores,
+} from './case.ts';
 import { type Point, points } from './points.ts';
 
 export interface Arguments {
   readonly brokers: readonly BrokerName[];
   /** `any`: of each point one route, as the seed picks. */
   readonly routes: readonly Route[] | 'any';
+  readonly storesOf: (broker: BrokerName) => readonly StoreName[];
+  /** `any`: of each point one kind, as the seed picks. */
+  readonly handlers: readonly HandlerName[] | 'any';
   readonly points: readonly Point[];
   readonly seed: number;
   /** Cases at once. */
@@ -14,9 +26,12 @@ export interface Arguments {
 
 export const usage = `npm run crash -- [options]
   --broker sqlite,redis,…     the brokers: ${brokers.join(', ')} (default sqlite); "ci" is SQLite and one more, which
-                              the commit decides on
+                              the commit decides on, with PostgreSQL's store
   --route direct,outbox,…     the ways of a message to the broker: ${routes.join(', ')} (default all);
                               "any" is one of them for each point
+  --store sqlite,postgres     of outbox, inbox, halts and spilled messages (default sqlite; with "ci" see there)
+  --handler one,batch         messages of one handler call (default one; with "ci" any); "batch" has the points of the
+                              consumer's side alone; "any" is one of them for each point
   --point NAME,…              the crash points (default all)
   --seed S                    which of the times that a point is reached kills (default 1)
   --jobs N                    cases at once`;
@@ -26,13 +41,18 @@ export function readArguments(words: readonly string[], commit: () => string): A
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     args: [...words],
-    options: { broker: text, route: text, point: text, seed: text, jobs: text },
+    options: { broker: text, route: text, store: text, handler: text, point: text, seed: text, jobs: text },
   });
   const names = points.map(({ name }) => name);
   const chosen = values.point === undefined ? names : listed('--point', values.point, names);
+  const ci = values.broker === 'ci';
+  const { store, handler = ci ? 'any' : 'one' } = values;
+  const chosenStores = store === undefined ? undefined : listed('--store', store, stores);
   return {
-    brokers: values.broker === 'ci' ? rotating(commit()) : listed('--broker', values.broker ?? 'sqlite', brokers),
+    brokers: ci ? rotating(commit()) : listed('--broker', values.broker ?? 'sqlite', brokers),
     routes: values.route === 'any' ? 'any' : listed('--route', values.route ?? routes.join(), routes),
+    storesOf: (broker) => chosenStores ?? [ci && broker !== 'sqlite' ? 'postgres' : 'sqlite'],
+    handlers: handler === 'any' ? 'any' : listed('--handler', handler, handlers),
     points: points.filter(({ name }) => chosen.includes(name)),
     seed: whole('--seed', values.seed ?? '1', 2 ** 31 - 1),
     jobs: values.jobs === undefined ? undefined : whole('--jobs', values.jobs, 64),

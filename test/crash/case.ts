@@ -7,14 +7,24 @@ export const brokers = ['sqlite', 'rabbitmq', 'redis', 'kafka'] as const;
 export type BrokerName = (typeof brokers)[number];
 export const routes = ['direct', 'outbox', 'spill'] as const;
 export type Route = (typeof routes)[number];
+/** Of outbox, inbox, halts, spilled and handled messages. */
+export const stores = ['sqlite', 'postgres'] as const;
+export type StoreName = (typeof stores)[number];
+/** Messages of one call. */
+export const handlers = ['one', 'batch'] as const;
+export type HandlerName = (typeof handlers)[number];
 
 export interface Case {
   readonly broker: BrokerName;
   readonly url: string;
   readonly route: Route;
+  readonly store: StoreName;
+  /** Of the store's server; of SQLite none. */
+  readonly storeUrl: string;
+  readonly handler: HandlerName;
   readonly workload: Workload;
   readonly topic: string;
-  /** Of the ledgers, the store's file and the notes that the case's processes leave for each other. */
+  /** Of the ledgers, the files of a store and the notes that the case's processes leave for each other. */
   readonly folder: string;
   readonly death: Death;
   /** A process before it dies here, so that what it held comes again. */

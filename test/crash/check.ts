@@ -1,8 +1,9 @@
 /** What the ledgers and the store's tables say, when all is over: what is missing, and what must not have happened. */
 
-import { lives } from './case.ts';
+import { type Case, lives } from './case.ts';
+import { messagesAtOnce } from './consume.ts';
 import { type Entry, readLedgers } from './ledger.ts';
-import { fateOf, groupsOf, having, idOf, isOrdered, numbers, parked, payloadOf, type Workload } from './messages.ts';
+import { fateOf, groupsOf, having, idOf, isOrdered, numbers, parked, payloadOf } from './messages.ts';
 import { type Evidence, readEvidence } from './stores.ts';
 
 export interface Count {
@@ -24,16 +25,19 @@ export interface Count {
   readonly handledAndDead: number;
   /** Deliveries beyond the first call that the message's fate asks for: allowed, and counted. */
   readonly again: number;
+  /** Handler calls with more than one message. */
+  readonly together: number;
 }
 
-/** What a dedupe store cannot know: handled by one that was killed before it could say so (G4). */
-const AT_ONCE = 4;
-
-export function checkCase(folder: string, workload: Workload): Count {
-  return count(readLedgers(folder, lives), readEvidence(folder), workload);
+export async function checkCase(what: Case): Promise<Count> {
+  return count(readLedgers(what.folder, lives), await readEvidence(what), what);
 }
 
-export function count(entries: readonly Entry[], evidence: Evidence, workload: Workload): Count {
+export function count(
+  entries: readonly Entry[],
+  evidence: Evidence,
+  { workload, handler }: Pick<Case, 'workload' | 'handler'>,
+): Count {
   const accepted = acceptedOf(entries, evidence);
   const groups = groupsOf[workload];
   const sum = (of: (group: string) => number): number => groups.reduce((total, group) => total + of(group), 0);
@@ -41,11 +45,12 @@ export function count(entries: readonly Entry[], evidence: Evidence, workload: W
     accepted: accepted.size,
     lost: sum((group) => lostOf(group, accepted, entries, evidence)),
     phantom: phantoms(entries, evidence),
-    doubled: doubles(entries, evidence),
+    doubled: doubles(entries, evidence, messagesAtOnce[handler]),
     editedTwice: editsOfCopies(entries, evidence),
     inverted: sum((group) => (isOrdered(group) ? inversions(group, entries) : 0)),
     handledAndDead: sum((group) => wronglyDead(group, entries)),
     again: sum((group) => repeats(group, entries)),
+    together: entries.filter((entry) => entry.event === 'batch' && entry.size > 1).length,
   };
 }
 
@@ -84,7 +89,8 @@ function phantoms(entries: readonly Entry[], { effects }: Evidence): number {
   return strange.length + effects.filter(({ n, edited }) => !begun.has(n) || edited !== edits.has(n)).length;
 }
 
-function doubles(entries: readonly Entry[], { effects }: Evidence): number {
+/** `atOnce` is what a dedupe store cannot know: handled by one that was killed before it could say so (G4). */
+function doubles(entries: readonly Entry[], { effects }: Evidence, atOnce: number): number {
   const effected = effects.length - new Set(effects.map(({ n }) => n)).size - editsOfCopies(entries, { effects });
   const near = handledBy('near', entries);
   // The last that each of the dead handled may be handled again.
@@ -94,7 +100,7 @@ function doubles(entries: readonly Entry[], { effects }: Evidence): number {
       .flatMap((life) =>
         near
           .filter(({ by }) => by === life)
-          .slice(-AT_ONCE)
+          .slice(-atOnce)
           .map(({ n }) => n),
       ),
   );

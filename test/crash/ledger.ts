@@ -9,6 +9,8 @@ export type Line =
   | { readonly event: 'failed'; readonly n: number; readonly error: string }
   /** A handler was called, and: it was through. With an inbox the table of effects says more. */
   | { readonly event: 'delivered' | 'handled'; readonly group: string; readonly n: number; readonly id: string }
+  /** A handler of batches was called with so many messages. */
+  | { readonly event: 'batch'; readonly group: string; readonly size: number }
   /** A group's dead letters as they were listed, each with its place, which is its own. */
   | {
       readonly event: 'letters';

@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type Server, startServer } from '../fleet/index.ts';
 import { readArguments, usage } from './args.ts';
-import type { BrokerName } from './case.ts';
+import type { BrokerName, StoreName } from './case.ts';
 import { planOf } from './plan.ts';
 import { createPool } from './pool.ts';
 import { type Planned, type Result, runCase } from './run-case.ts';
@@ -40,7 +40,7 @@ function argumentsOrEnd(): ReturnType<typeof readArguments> {
 }
 
 const options = argumentsOrEnd();
-const servers = new Map<BrokerName, Server>();
+const servers = new Map<BrokerName | StoreName, Server>();
 const pool = createPool();
 let ending = false;
 async function end(): Promise<void> {
@@ -67,8 +67,9 @@ async function runAll(planned: readonly Planned[], jobs: number): Promise<readon
 }
 
 try {
-  for (const broker of options.brokers) if (broker !== 'sqlite') servers.set(broker, await startServer(broker));
-  const planned = planOf(options, (broker) => servers.get(broker)?.url ?? '');
+  for (const name of new Set([...options.brokers, ...options.brokers.flatMap(options.storesOf)]))
+    if (name !== 'sqlite') servers.set(name, await startServer(name));
+  const planned = planOf(options, (name) => servers.get(name)?.url ?? '');
   const results: Result[] = [];
   for (const broker of options.brokers) {
     const its = planned.filter((each) => each.broker === broker);

@@ -45,8 +45,9 @@ async function tend(operating: Operating): Promise<void> {
   const letters = client.deadLetters(topic, 'once');
   const dead = having('once', 'replayed', 'edited', 'discarded');
   const alive = having('once', 'plain', 'retry');
-  const has = (wanted: readonly number[], edited = false): boolean => {
-    const there = new Set(stores.read().effects.flatMap((effect) => (effect.edited === edited ? [effect.n] : [])));
+  const has = async (wanted: readonly number[], edited = false): Promise<boolean> => {
+    const { effects } = await stores.read();
+    const there = new Set(effects.flatMap((effect) => (effect.edited === edited ? [effect.n] : [])));
     return wanted.every((n) => there.has(n));
   };
   await until('what can be handled is', () => has(alive));
@@ -62,7 +63,7 @@ async function tend(operating: Operating): Promise<void> {
     if (!passed) return false;
     first = false;
     const left = await listed(operating, 'once');
-    return left?.length === 0 && has(having('once', 'replayed')) && has(having('once', 'edited'), true);
+    return left?.length === 0 && (await has(having('once', 'replayed'))) && (await has(having('once', 'edited'), true));
   });
   await until('each is handled in order', () => allHandled(operating, 'board', having('board', 'plain', 'retry')));
   await until('what is to stay dead is', async () => isAll(having('board', 'dead'), await listed(operating, 'board')));

@@ -1,32 +1,51 @@
 import type { Arguments } from './args.ts';
-import { type BrokerName, type Route, routes } from './case.ts';
-import type { Point } from './points.ts';
+import { type BrokerName, type HandlerName, handlers, type Route, routes, type StoreName } from './case.ts';
+import { handlersOf, type Point } from './points.ts';
 import type { Planned } from './run-case.ts';
 
-/** The cases there are: each point on each broker that has it, over each route that leads there. */
+/**
+ * The cases there are: each point on each broker that has it, over each route that leads there, with each store and kind
+ * of handler that it is to be tried with. What takes no other way with batches is not tried with them.
+ */
 export function planOf(
-  { points, brokers, routes: wanted, seed }: Omit<Arguments, 'jobs'>,
-  urlOf: (broker: BrokerName) => string,
+  { points, brokers, routes: wanted, storesOf, handlers: kinds, seed }: Omit<Arguments, 'jobs'>,
+  urlOf: (server: BrokerName | StoreName) => string,
 ): readonly Planned[] {
+  const picked = { routes: wanted, handlers: kinds, seed };
   return brokers.flatMap((broker) =>
-    points
-      .filter((point) => point.brokers?.includes(broker) ?? true)
-      .flatMap((point) =>
-        routesOf(point, broker, { wanted, seed }).map((route): Planned => {
-          const nth = 1 + (numberOf(`${seed} ${point.name} ${broker} ${route}`) % (point.hits ?? 1));
-          return { point, broker, url: urlOf(broker), route, nth };
+    storesOf(broker).flatMap((store) =>
+      points
+        .filter((point) => (point.brokers?.includes(broker) ?? true) && (point.stores?.includes(store) ?? true))
+        .flatMap((point) => waysOf(point, broker, picked).map((way) => ({ point, ...way })))
+        .map(({ point, route, handler }): Planned => {
+          // Batches come less often to where single messages come.
+          const hits = Math.ceil((point.hits ?? 1) / (handler === 'batch' ? 2 : 1));
+          const nth = 1 + (numberOf(`${seed} ${point.name} ${broker} ${route}`) % hits);
+          const storeUrl = store === 'sqlite' ? '' : urlOf(store);
+          return { point, broker, url: urlOf(broker), route, store, storeUrl, handler, nth };
         }),
-      ),
+    ),
   );
 }
 
-function routesOf(
-  { name, routes: own = routes }: Point,
+interface Way {
+  readonly route: Route;
+  readonly handler: HandlerName;
+}
+
+function waysOf(
+  point: Point,
   broker: BrokerName,
-  { wanted, seed }: { readonly wanted: readonly Route[] | 'any'; readonly seed: number },
-): readonly Route[] {
-  if (wanted === 'any') return [own[numberOf(`${seed} ${name} ${broker}`) % own.length]!];
-  return own.filter((route) => wanted.includes(route));
+  { routes: wanted, handlers: kinds, seed }: Pick<Arguments, 'routes' | 'handlers' | 'seed'>,
+): readonly Way[] {
+  const own = point.routes ?? routes;
+  const able = handlersOf(point);
+  const one = <T>(of: readonly T[], salt: string): T =>
+    of[numberOf(`${seed} ${point.name} ${broker}${salt}`) % of.length]!;
+  const over = wanted === 'any' ? [one(own, '')] : own.filter((route) => wanted.includes(route));
+  const by =
+    kinds === 'any' ? [one(able, ' handler')] : handlers.filter((kind) => able.includes(kind) && kinds.includes(kind));
+  return over.flatMap((route) => by.map((handler) => ({ route, handler })));
 }
 
 /** The same for the same text, and spread (FNV-1a). */

@@ -13,7 +13,6 @@ export async function play(what: Case, life: Life, death: Death | undefined): Pr
   const { folder, route, workload } = what;
   const ledger = openLedger(folder, life);
   const earlier = readLedgers(folder, lives);
-  const stores = await openStores(folder, route === 'spill');
   const weather: Weather = { away: false };
   const handled = new Set(earlier.flatMap((entry) => (entry.event === 'handled' ? [`${entry.group} ${entry.n}`] : [])));
   let times = 0;
@@ -25,6 +24,7 @@ export async function play(what: Case, life: Life, death: Death | undefined): Pr
     ledger.write({ event: 'killed', point: name });
     process.kill(process.pid, 'SIGKILL');
   }
+  const stores = await openStores(what, crashPoint);
   const client = await connect({
     adapter: underWeather(await adapterOf(what), weather),
     source: 'crash',
@@ -37,7 +37,7 @@ export async function play(what: Case, life: Life, death: Death | undefined): Pr
   const common = { client, topic, stores, ledger, mended, folder };
   const accepted = new Set(earlier.flatMap((entry) => (entry.event === 'accepted' ? [entry.n] : [])));
   try {
-    await consumeAll({ ...common, handled: (group, n) => handled.add(`${group} ${n}`) }, workload);
+    await consumeAll({ ...common, handled: (group, n) => handled.add(`${group} ${n}`) }, what);
     await publishAll({ ...common, accepted, crashPoint, weather, delayed: workload === 'delay' }, route);
     await operate({ ...common, has: (group, n) => handled.has(`${group} ${n}`) }, workload);
   } finally {

@@ -1,6 +1,6 @@
 /** Every crash point there is. A test compares this list with what the sources name. */
 
-import type { BrokerName, Death, Route } from './case.ts';
+import type { BrokerName, Death, HandlerName, Route, StoreName } from './case.ts';
 import type { Workload } from './messages.ts';
 
 export interface Point {
@@ -12,6 +12,8 @@ export interface Point {
   readonly brokers?: readonly BrokerName[];
   /** @default all */
   readonly routes?: readonly Route[];
+  /** @default all */
+  readonly stores?: readonly StoreName[];
   /** @default 'main' */
   readonly workload?: Workload;
   /** In each run it is reached so often at least: the seed picks one of these times. @default 1 */
@@ -33,6 +35,12 @@ export const steps = [
 ] as const;
 export type Step = (typeof steps)[number];
 
+/** Where a batch of messages takes another way than a single one, or comes in another state. */
+const batched: readonly Step[] = ['consumer', 'settle', 'dead letter', 'halt and release', 'replay'];
+export const handlersOf = ({ step, workload }: Point): readonly HandlerName[] =>
+  batched.includes(step) && workload !== 'delay' ? ['one', 'batch'] : ['one'];
+
+const onServer = { stores: ['postgres'] } as const;
 const rowed = ['outbox', 'spill'] as const;
 const halting = { workload: 'halt', routes: ['direct'] } as const;
 const delaying = { workload: 'delay', routes: ['direct'], brokers: ['kafka'] } as const;
@@ -64,6 +72,27 @@ export const points: readonly Point[] = [
     hits: 12,
   },
   {
+    name: 'postgres:migrating',
+    step: 'outbox',
+    where: 'a table is asked for: none of them is there',
+    ...onServer,
+    hits: 12,
+  },
+  {
+    name: 'postgres:adding',
+    step: 'outbox',
+    where: 'a row is on its way to the server, its transaction open',
+    ...onServer,
+    routes: rowed,
+  },
+  {
+    name: 'postgres:committing',
+    step: 'outbox',
+    where: 'COMMIT is sent, of tables, rows, effects or a halted key, and the answer not heard',
+    ...onServer,
+    hits: 12,
+  },
+  {
     name: 'spill:storing',
     step: 'spill',
     where: 'the broker is away, and a batch about to be stored',
@@ -79,6 +108,21 @@ export const points: readonly Point[] = [
   { name: 'relay:read', step: 'relay', where: 'rows are read, and not sent', routes: rowed },
   { name: 'relay:confirmed', step: 'relay', where: 'rows are sent, and not deleted: they go out twice', routes: rowed },
   { name: 'relay:settled', step: 'relay', where: 'rows are sent and deleted', routes: rowed },
+  {
+    name: 'postgres:leasing',
+    step: 'relay',
+    where: 'shards are asked for, and will be leased to nobody',
+    ...onServer,
+    routes: rowed,
+    hits: 2,
+  },
+  {
+    name: 'postgres:settling',
+    step: 'relay',
+    where: 'rows are sent, and the server told to delete them',
+    ...onServer,
+    routes: rowed,
+  },
   { name: 'sqlite:claim-committed', step: 'consumer', where: 'messages are leased', brokers: ['sqlite'], hits: 2 },
   {
     name: 'consume:begun',
@@ -100,6 +144,21 @@ export const points: readonly Point[] = [
     step: 'consumer',
     where: 'the effects are committed, and the message comes again: the inbox knows it',
     hits: 6,
+  },
+  {
+    name: 'postgres:claiming',
+    step: 'consumer',
+    where: 'the row of the inbox is on its way to the server',
+    ...onServer,
+    hits: 10,
+  },
+  {
+    name: 'postgres:remembering',
+    step: 'consumer',
+    where: 'a message is claimed, or remembered as handled, and the answer not heard',
+    ...deduping,
+    ...onServer,
+    hits: 16,
   },
   {
     name: 'dedupe:claimed',
@@ -165,6 +224,14 @@ export const points: readonly Point[] = [
     where: 'the store has said whether the key stands still',
     ...halting,
     hits: 10,
+  },
+  {
+    name: 'postgres:halting',
+    step: 'halt and release',
+    where: 'a step of a halted key is on its way to the server',
+    ...halting,
+    ...onServer,
+    hits: 12,
   },
   {
     name: 'halt:halted',

@@ -1,6 +1,5 @@
 /** The three ways of a message to the broker. What an earlier process has surely published is not published again. */
 
-import type { DatabaseSync } from 'node:sqlite';
 import type { Client } from '../../src/client.ts';
 import { createRelay } from '../../src/outbox/relay.ts';
 import type { BrokerAdapter } from '../../src/port.ts';
@@ -64,11 +63,11 @@ async function throughOutbox({ client, topic, stores, ledger, crashPoint }: Publ
   const { outbox } = stores.store;
   const relay = createRelay({ client, outbox, leaseMs: 600, maxIdleMs: 50 });
   await relay.start();
-  const done = new Set(stores.read().business);
+  const done = new Set((await stores.read()).business);
   for (const n of numbers.filter((each) => !done.has(each))) {
     ledger.write({ event: 'begin', n });
     await outbox.transaction(async (tx) => {
-      tx.prepare('INSERT INTO business (n) VALUES (?)').run(n);
+      await stores.business(tx, n);
       await outbox.add(tx, topic, payloadOf(n), { id: idOf(n) });
       crashPoint('outbox:added');
     });
@@ -82,7 +81,7 @@ async function throughOutbox({ client, topic, stores, ledger, crashPoint }: Publ
 async function rollBack({ store: { outbox } }: Stores, topic: Topic<Payload>): Promise<void> {
   const changedMind = new Error('rolled back');
   await outbox
-    .transaction(async (tx: DatabaseSync) => {
+    .transaction(async (tx) => {
       await outbox.add(tx, topic, payloadOf(ROLLED_BACK), { id: idOf(ROLLED_BACK) });
       throw changedMind;
     })

@@ -4,18 +4,22 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BrokerName, Case, Life, Route } from './case.ts';
+import type { BrokerName, Case, HandlerName, Life, Route, StoreName } from './case.ts';
 import { type Count, checkCase } from './check.ts';
 import { readLedgers } from './ledger.ts';
 import { COUNT } from './messages.ts';
 import type { Point } from './points.ts';
 import type { End, Pool } from './pool.ts';
+import { dropStores } from './stores.ts';
 
 export interface Planned {
   readonly point: Point;
   readonly broker: BrokerName;
   readonly url: string;
   readonly route: Route;
+  readonly store: StoreName;
+  readonly storeUrl: string;
+  readonly handler: HandlerName;
   readonly nth: number;
 }
 export interface Result {
@@ -27,14 +31,13 @@ export interface Result {
 }
 
 export async function runCase(planned: Planned, pool: Pool, patienceMs: number): Promise<Result> {
-  const { point, broker, route, nth } = planned;
+  const { point, nth, ...ways } = planned;
   const began = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-crash-'));
   const workload = point.workload ?? 'main';
   const what: Case = {
-    broker,
+    ...ways,
     url: planned.url || join(folder, 'broker.db'),
-    route,
     workload,
     topic: `crash-${randomBytes(6).toString('hex')}`,
     folder,
@@ -54,10 +57,13 @@ export async function runCase(planned: Planned, pool: Pool, patienceMs: number):
     const end = await pool.live({ what, life: 'survivor' }, patienceMs);
     if (end.end !== 'done') problems.push(`survivor: ${wordsOf(end)}`);
   }
-  const count = checkCase(folder, workload);
+  const count = await checkCase(what);
   if (dead) problems.push(...wrongOf(count));
-  if (problems.length === 0) rmSync(folder, { recursive: true, force: true });
-  else problems.push(`its ledgers: ${folder}`);
+  if (dead && planned.handler === 'batch' && count.together === 0) problems.push('no batch of several messages');
+  if (problems.length === 0) {
+    await dropStores(what);
+    rmSync(folder, { recursive: true, force: true });
+  } else problems.push(`its ledgers: ${folder}`);
   return { planned, count, problems, ms: performance.now() - began };
 }
 

@@ -1,16 +1,9 @@
-/** A case's own files: the store with the effects, the spill store, the dedupe store, and notes between its processes. */
+/** A case's own stores, the tables of its effects beside them, and notes between its processes. */
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { sqliteDedupe, sqliteStore } from '../../adapters/sqlite/index.ts';
 import type { DedupeStore, Store } from '../../src/port.ts';
-
-/** Nothing here is unique: an effect that happens twice must show. */
-const TABLES = `
-  CREATE TABLE IF NOT EXISTS effects (n INTEGER NOT NULL, edited INTEGER NOT NULL, by TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS business (n INTEGER NOT NULL);
-`;
+import type { Case } from './case.ts';
 
 export interface Effect {
   readonly n: number;
@@ -21,60 +14,34 @@ export interface Evidence {
   /** Committed in one transaction with an outbox row each. */
   readonly business: readonly number[];
 }
+export const NOTHING: Evidence = { effects: [], business: [] };
 
 export interface Stores {
-  readonly store: Store<DatabaseSync>;
-  readonly spill: Store<DatabaseSync>;
+  readonly store: Store<unknown>;
+  readonly spill: Store<unknown>;
   readonly dedupe: DedupeStore;
-  read(): Evidence;
+  /** Writes an effect of a message in the handler's transaction; `by` says who handled it. */
+  effect(tx: unknown, effect: Effect, by: string): Promise<void>;
+  /** Writes business data in the transaction of an outbox row. */
+  business(tx: unknown, n: number): Promise<void>;
+  read(): Promise<Evidence>;
   close(): Promise<void>;
 }
 
-export async function openStores(folder: string, spilling: boolean): Promise<Stores> {
-  const path = join(folder, 'store.db');
-  const store = sqliteStore({ path, source: 'crash' });
-  const spill = sqliteStore({ path: join(folder, 'spill.db'), source: 'crash' });
-  const dedupe = sqliteDedupe({ path: join(folder, 'dedupe.db'), claimMs: 1_000 });
-  await store.migrate();
-  if (spilling) await spill.migrate();
-  const own = new DatabaseSync(path, { timeout: 10_000 });
-  own.exec(TABLES);
-  return {
-    store,
-    spill,
-    dedupe,
-    read: () => evidenceOf(own),
-    async close() {
-      own.close();
-      await Promise.all([store.close(), spill.close(), dedupe.close()]);
-    },
-  };
+export async function openStores(what: Case, crashPoint: (name: string) => void): Promise<Stores> {
+  if (what.store === 'sqlite') return (await import('./stores-sqlite.ts')).openSqlite(what);
+  return (await import('./stores-postgres.ts')).openPostgres(what, crashPoint);
 }
 
 /** By a client of its own, when all is over. */
-export function readEvidence(folder: string): Evidence {
-  const path = join(folder, 'store.db');
-  if (!existsSync(path)) return { effects: [], business: [] };
-  const db = new DatabaseSync(path, { readOnly: true, timeout: 10_000 });
-  try {
-    const tables = db.prepare("SELECT name FROM sqlite_master WHERE name = 'business'").all();
-    return tables.length === 0 ? { effects: [], business: [] } : evidenceOf(db);
-  } finally {
-    db.close();
-  }
+export async function readEvidence(what: Case): Promise<Evidence> {
+  if (what.store === 'sqlite') return (await import('./stores-sqlite.ts')).readSqlite(what);
+  return (await import('./stores-postgres.ts')).readPostgres(what);
 }
 
-function evidenceOf(db: DatabaseSync): Evidence {
-  return {
-    effects: db
-      .prepare('SELECT n, edited FROM effects ORDER BY rowid')
-      .all()
-      .map(({ n, edited }) => ({ n: n as number, edited: edited === 1 })),
-    business: db
-      .prepare('SELECT n FROM business')
-      .all()
-      .map(({ n }) => n as number),
-  };
+/** What is not in the case's folder. */
+export async function dropStores(what: Case): Promise<void> {
+  if (what.store === 'postgres') await (await import('./stores-postgres.ts')).dropPostgres(what);
 }
 
 /** What one process leaves for the next. */

@@ -28,8 +28,8 @@ function cellOf(results: readonly Result[]): string {
 }
 
 export function lineOf({ planned, problems }: Result): string {
-  const { point, broker, route, nth } = planned;
-  return `RED ${point.name} on ${broker}, ${route}, time ${nth}: ${problems.join('; ')}`;
+  const { point, broker, route, store, handler, nth } = planned;
+  return `RED ${point.name} on ${broker}, ${route}, store ${store}, handler ${handler}, time ${nth}: ${problems.join('; ')}`;
 }
 
 export function summaryOf(
@@ -45,6 +45,6 @@ export function summaryOf(
     `lost ${total(({ count }) => count.lost)}, phantom ${total(({ count }) => count.phantom)}`,
     `doubled ${total(({ count }) => count.doubled)}, inverted ${total(({ count }) => count.inverted)}`,
     `handled and dead ${total(({ count }) => count.handledAndDead)}, stuck ${says('stuck')}, not reached ${says('not reached')}`,
-    `edited twice, having two letters, ${total(({ count }) => count.editedTwice)}; handler calls repeated ${total(({ count }) => count.again)}; seed ${seed}, ${cores} cores, ${seconds.toFixed(0)} s`,
+    `edited twice, having two letters, ${total(({ count }) => count.editedTwice)}; handler calls repeated ${total(({ count }) => count.again)}, with several messages ${total(({ count }) => count.together)}; seed ${seed}, ${cores} cores, ${seconds.toFixed(0)} s`,
   ].join('; ');
 }

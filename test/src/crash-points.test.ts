@@ -61,6 +61,8 @@ it('an unknown broker, route, point or seed is refused by what there is', () => 
   const read = (...words: string[]): unknown => readArguments(words, () => '');
   expect(() => read('--broker', 'rabbit')).toThrow(/--broker knows no "rabbit"; it knows sqlite, rabbitmq/);
   expect(() => read('--route', 'post')).toThrow(/--route knows no "post"; it knows direct, outbox, spill/);
+  expect(() => read('--store', 'mysql')).toThrow(/--store knows no "mysql"; it knows sqlite, postgres/);
+  expect(() => read('--handler', 'all')).toThrow(/--handler knows no "all"; it knows one, batch/);
   expect(() => read('--point', 'relay:confirmd')).toThrow(/--point knows no "relay:confirmd".*relay:confirmed/);
   expect(() => read('--seed', 'x')).toThrow(/--seed takes a whole number/);
   expect(() => read('--sed', '1')).toThrow(/--sed/);
@@ -73,14 +75,47 @@ it('CI takes SQLite and one of the others, as its commit says', () => {
 
 it('each point is tried on each broker that has it, over each route; with "any" over one', () => {
   const urlOf = (): string => '';
-  const all = planOf({ points, brokers: ['sqlite', 'redis'], routes: ['direct', 'outbox', 'spill'], seed: 1 }, urlOf);
-  const any = planOf({ points, brokers: ['sqlite', 'redis'], routes: 'any', seed: 1 }, urlOf);
-  const own = points.flatMap(({ brokers }) =>
-    ['sqlite', 'redis'].filter((each) => brokers?.some((b) => b === each) ?? true),
-  );
+  const way = {
+    points,
+    brokers: ['sqlite', 'redis'],
+    storesOf: () => ['sqlite' as const],
+    handlers: ['one'],
+    seed: 1,
+  } as const;
+  const all = planOf({ ...way, routes: ['direct', 'outbox', 'spill'] }, urlOf);
+  const any = planOf({ ...way, routes: 'any' }, urlOf);
+  const own = points
+    .filter(({ stores }) => stores === undefined)
+    .flatMap(({ brokers }) => ['sqlite', 'redis'].filter((each) => brokers?.some((b) => b === each) ?? true));
   expect(any.length).toBe(own.length);
   expect(all.length).toBeGreaterThan(any.length);
   expect(all.every(({ nth, point }) => nth >= 1 && nth <= (point.hits ?? 1))).toBe(true);
+});
+
+it('PostgreSQL has its points and none of the others misses one; batches have those of the consumer alone', () => {
+  const named = (...words: string[]): ReadonlySet<string> => {
+    const planned = planOf(
+      readArguments(words, () => 'abc'),
+      () => '',
+    );
+    return new Set(planned.map(({ point }) => point.name));
+  };
+  const more = named('--store', 'postgres').difference(named());
+  expect(more.size).toBeGreaterThan(0);
+  for (const name of more) expect(name).toMatch(/^postgres:/);
+  expect(named().difference(named('--store', 'postgres'))).toEqual(new Set());
+  const batches = named('--handler', 'batch');
+  expect(batches).toContain('consume:handled');
+  expect(batches).not.toContain('publish:sending');
+});
+
+it('CI tries the PostgreSQL store on the broker that rotates, and some points with batches', () => {
+  const planned = planOf(
+    readArguments(['--broker', 'ci', '--route', 'any'], () => '1'),
+    () => '',
+  );
+  expect(planned.every(({ broker, store }) => (broker === 'sqlite') === (store === 'sqlite'))).toBe(true);
+  expect(new Set(planned.map(({ handler }) => handler))).toEqual(new Set(['one', 'batch']));
 });
 
 const by = 'victim';
@@ -90,7 +125,8 @@ const GREEN: readonly Entry[] = numbers.flatMap((n): Entry[] => [
   { event: 'delivered', group: 'stop', n, id: `m-${n}`, by },
   { event: 'handled', group: 'stop', n, id: `m-${n}`, by },
 ]);
-const counted = (entries: readonly Entry[]): object => count(entries, { effects: [], business: [] }, 'halt');
+const counted = (entries: readonly Entry[]): object =>
+  count(entries, { effects: [], business: [] }, { workload: 'halt', handler: 'one' });
 const without = (event: string, n: number): readonly Entry[] =>
   GREEN.filter((entry) => entry.event !== event || !('n' in entry) || entry.n !== n);
 
@@ -107,9 +143,13 @@ it('the checker is seen to fail: lost, phantom, inverted, dead without reason', 
 
 it('the checker is seen to fail: doubled in spite of the inbox, or of the dedupe store', () => {
   const effects = [0, 0].map((n) => ({ n, edited: false }));
-  expect(count([], { effects, business: [] }, 'main')).toMatchObject({ doubled: 1 });
+  expect(count([], { effects, business: [] }, { workload: 'main', handler: 'one' })).toMatchObject({ doubled: 1 });
   const near: Entry[] = [0, 0, 0].map((n) => ({ event: 'handled', group: 'near', n, id: 'm-0', by }));
-  expect(count(near, { effects: [], business: [] }, 'dedupe')).toMatchObject({ doubled: 1 });
+  expect(count(near, { effects: [], business: [] }, { workload: 'dedupe', handler: 'one' })).toMatchObject({
+    doubled: 1,
+  });
   const killed: Entry = { event: 'killed', point: 'dedupe:claimed', by };
-  expect(count([...near.slice(1), killed], { effects: [], business: [] }, 'dedupe')).toMatchObject({ doubled: 0 });
+  expect(
+    count([...near.slice(1), killed], { effects: [], business: [] }, { workload: 'dedupe', handler: 'one' }),
+  ).toMatchObject({ doubled: 0 });
 });

@@ -1,6 +1,14 @@
 import { expect, it } from 'vitest';
 import { memory } from '../../../adapters/memory/index.ts';
-import { type Client, connect, DeadLetter, defineTopic, type Message, memoryDedupe } from '../../../src/index.ts';
+import {
+  type Client,
+  connect,
+  DeadLetter,
+  defineTopic,
+  type Message,
+  memoryDedupe,
+  memoryHalts,
+} from '../../../src/index.ts';
 import { fakeInbox, gate } from '../fake-adapter.ts';
 
 const topic = defineTopic<number>('numbers', { groups: ['g'] });
@@ -135,3 +143,26 @@ it.each(['its consumer closes', 'it is lost'] as const)(
     await client.close();
   },
 );
+
+it('a batch passes the crash points that a message by itself passes: its key was looked up, it is handled', async () => {
+  const keyed = defineTopic<number>('keyed', { key: () => 'k', groups: { g: { order: 'key' } } });
+  const points: string[] = [];
+  const called = gate();
+  const crashPoint = (name: string): void => void points.push(name);
+  const client = await connect({ adapter: memory(), crashPoint });
+  const options = { group: 'g', onExhausted: 'halt-key', halts: memoryHalts(), batch: { size: 10 } } as const;
+  await client.consumeBatches(keyed, options, () => {
+    points.push('called');
+    called.open();
+  });
+  await client.publish(keyed, 1);
+  await called.opened;
+  await client.close();
+  expect(points.filter((name) => /^called$|^halt:|^consume:|^settle:/.test(name))).toEqual([
+    'halt:entered',
+    'called',
+    'consume:handled',
+    'settle:sending',
+    'settle:answered',
+  ]);
+});
