@@ -38,25 +38,33 @@ describe('postgres store: what may go wrong', () => {
       const verdicts = rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'park', reason: 'unroutable' }) as const);
       await store.outbox.relay.settle(leases, verdicts);
       const lock = await admin.connect();
-      await lock.query(`BEGIN; LOCK TABLE "${schema}".outbox IN SHARE MODE`);
-      const releasing = store.outbox.parked.release();
       const waiting = async (): Promise<number | undefined> => {
         const found = await lock.query<{ pid: number }>(
           `SELECT pid FROM pg_locks WHERE NOT granted AND relation = '"${schema}".outbox'::regclass`,
         );
         return found.rows[0]?.pid;
       };
-      let pid: number | undefined;
-      await until('it waits', async () => {
-        pid = await waiting();
-        return pid !== undefined;
-      });
-      await kill(pid!);
-      await until('it waits again, on another connection', async () => ![undefined, pid].includes(await waiting()));
-      const parked = await lock.query(`SELECT FROM "${schema}".outbox_parked`);
-      expect(parked.rows).toHaveLength(2);
-      await lock.query('COMMIT');
-      lock.release();
+      let releasing: Promise<unknown> | undefined;
+      try {
+        await lock.query(`BEGIN; LOCK TABLE "${schema}".outbox IN SHARE MODE`);
+        releasing = store.outbox.parked.release().catch((error: unknown) => error);
+        let pid: number | undefined;
+        await until('it waits', async () => {
+          pid = await waiting();
+          return pid !== undefined;
+        });
+        await kill(pid!);
+        await until(
+          'it waits again, on another connection',
+          async () => ![undefined, pid].includes(await waiting()),
+          5_000,
+        );
+        const parked = await lock.query(`SELECT FROM "${schema}".outbox_parked`);
+        expect(parked.rows).toHaveLength(2);
+      } finally {
+        await lock.query('COMMIT');
+        lock.release();
+      }
       expect(await releasing).toEqual({ released: 2 });
       expect((await readAll(store)).ids).toEqual(['a', 'b']);
     }));
