@@ -59,7 +59,6 @@ export async function runCase(planned: Planned, pool: Pool, patienceMs: number):
   }
   const count = await checkCase(what);
   if (dead) problems.push(...wrongOf(count));
-  if (dead && planned.handler === 'batch' && count.together === 0) problems.push('no batch of several messages');
   if (problems.length === 0) {
     await dropStores(what);
     rmSync(folder, { recursive: true, force: true });

@@ -34,7 +34,7 @@ export async function openKafka({ minInsync, unclean }: KafkaCase): Promise<Scen
   const nodes = await startNodes();
   const brokers = nodes.map(({ url }) => new URL(url).host);
   const kafka = new Kafka({ brokers: [brokers[0]!], clientId: 'raw', logLevel: logLevel.NOTHING });
-  // kafkajs may ask one that stands still: it is not waited for, and `until` asks another.
+  // It may ask one that stands still, or does not know yet: that is not waited for, and `until` asks again.
   const admin = new Kafka({
     brokers: [brokers[0]!],
     clientId: 'raw-admin',
@@ -61,6 +61,7 @@ export async function openKafka({ minInsync, unclean }: KafkaCase): Promise<Scen
       ];
       await admin.createTopics({
         topics: [{ topic, replicaAssignment: [{ partition: 0, replicas }], configEntries }],
+        waitForLeaders: false,
       });
       await inSync(topic, IDS.length);
     },
@@ -118,7 +119,8 @@ export async function openKafka({ minInsync, unclean }: KafkaCase): Promise<Scen
 async function createOffsetsTopic(admin: Admin): Promise<void> {
   const replicaAssignment = Array.from({ length: 8 }, (_, partition) => ({ partition, replicas: [1] }));
   const configEntries = [{ name: 'cleanup.policy', value: 'compact' }];
-  await admin.createTopics({ topics: [{ topic: '__consumer_offsets', replicaAssignment, configEntries }] });
+  const topics = [{ topic: '__consumer_offsets', replicaAssignment, configEntries }];
+  await admin.createTopics({ topics, waitForLeaders: false });
 }
 
 async function startNodes(): Promise<readonly Server[]> {
