@@ -114,7 +114,6 @@ export const points: readonly Point[] = [
     where: 'shards are asked for, and will be leased to nobody',
     ...onServer,
     routes: rowed,
-    hits: 2,
   },
   {
     name: 'postgres:settling',
