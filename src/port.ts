@@ -14,4 +14,5 @@ export type * from './port/halts.ts';
 export type * from './port/handled.ts';
 export type * from './port/message.ts';
 export type * from './port/outbox.ts';
+export type * from './port/parked.ts';
 export type * from './port/store.ts';

@@ -6,6 +6,7 @@ import { migrate } from './migrate.ts';
 import { namesOf } from './names.ts';
 import { checkOptions, type PostgresStoreOptions } from './options.ts';
 import { outboxWriter } from './outbox.ts';
+import { parkedMessages } from './parked.ts';
 import { outliveIdleErrors, type PgTransaction } from './pool.ts';
 import { relayStore } from './relay.ts';
 import { spillStore } from './spill.ts';
@@ -41,6 +42,7 @@ export function postgresStore<Tx extends PgTransaction = PgTransaction>(options:
       ...outboxWriter(names, source, added.by),
       transaction: (work) => inTransaction({ pool, begin: 'BEGIN', watch: added }, work),
       relay: relayStore(pool, names, wake.onWake),
+      parked: parkedMessages(pool, names, wake.committed),
     },
     inbox: inboxOf(pool, names, added),
     halts: haltStore(pool, names),

@@ -1,6 +1,6 @@
 import type { Names } from './names.ts';
 
-const milliseconds = (time: string): string => `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
+export const milliseconds = (time: string): string => `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
 
 /**
  * Due rows of the shards whose epoch is still ours, by id. Each shard is read from its front along the primary key, so
@@ -90,7 +90,7 @@ export const settleStatement = ({ outbox, parked, leases }: Names): string => `
   SELECT id::text AS row_id FROM gone
   UNION ALL SELECT id::text FROM later`;
 
-const messageColumns = `shard, id, source, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, body,
+export const messageColumns = `shard, id, source, shape, topic, message_id, key, dedupe_key, lane, headers, content_type, body,
   delay_ms, expires_in_ms, attempts, added_at, published_at`;
 
 /** Beyond so many rows they are no longer counted one by one. */

@@ -20,6 +20,8 @@ export interface TransactionWatch {
 
 /** The store's one connection. Whoever uses it waits for his turn; the lock of others is waited for by timers. */
 export interface Connection {
+  /** Throws inside a transaction of this store: whoever waits there for his turn waits for himself. */
+  refuseInside(): void;
   /** Looks without a transaction. */
   read<R>(step: (db: DatabaseSync) => R): Promise<R>;
   /** Runs `step` in a transaction that begins and ends within one turn of the event loop. */
@@ -51,10 +53,18 @@ export function storeConnection(path: string, busyTimeoutMs: number): Connection
     }
   }
 
+  function refuseInside(): void {
+    if (inside.getStore()?.open !== true) return;
+    throw new Error(
+      'A transaction of this store is open here already, and SQLite has one at a time: use its tx instead of a second one.',
+    );
+  }
+
   const begin = (db: DatabaseSync, signal?: AbortSignal): Promise<void> =>
     patiently({ path, busyTimeoutMs, signal }, () => db.exec('BEGIN IMMEDIATE'));
 
   return {
+    refuseInside,
     read: (step) => inTurn(undefined, step),
     write: (step) =>
       inTurn(undefined, async (db) => {
@@ -69,11 +79,7 @@ export function storeConnection(path: string, busyTimeoutMs: number): Connection
         }
       }),
     async transaction({ signal, watch }, work) {
-      if (inside.getStore()?.open === true) {
-        throw new Error(
-          'A transaction of this store is open here already, and SQLite has one at a time: use its tx instead of a second one.',
-        );
-      }
+      refuseInside();
       const state = { open: true };
       return await inTurn(signal, async (db) => {
         await begin(db, signal);

@@ -5,6 +5,7 @@ import { haltStore } from './store-halts.ts';
 import { storeInbox } from './store-inbox.ts';
 import { checkStoreOptions, type SqliteStoreOptions } from './store-options.ts';
 import { outboxWriter } from './store-outbox.ts';
+import { parkedMessages } from './store-parked.ts';
 import { relayStore } from './store-relay.ts';
 import { migrateStore } from './store-schema.ts';
 import { spillStore } from './store-spill.ts';
@@ -43,6 +44,7 @@ export function sqliteStore(options: SqliteStoreOptions): Store<DatabaseSync> {
       ...writer,
       transaction: (work) => connection.transaction({ watch }, work),
       relay: relayStore(connection, wake.onWake),
+      parked: parkedMessages(connection, wake.ring),
     },
     inbox: storeInbox(connection, watch),
     halts: haltStore(connection),

@@ -1,6 +1,7 @@
 /** The outbox: what is written to it, what its relays read, and what is spilled into it. */
 
 import type { Headers, Priority } from './message.ts';
+import type { ParkedMessages } from './parked.ts';
 
 /** A message as the outbox stores it: wire bytes, attributes and its topic's shape (S32). */
 export interface OutboxEntry {
@@ -109,6 +110,8 @@ export interface Outbox<Tx> {
   /** begin … commit, then wakes the relay. Rolls back when `work` throws. */
   transaction<R>(work: (tx: Tx) => Promise<R>): Promise<R>;
   readonly relay: OutboxRelayStore;
+  /** What its relays could not send. */
+  readonly parked: ParkedMessages;
 }
 
 /** A message that was accepted while the broker was away (S16): a row of the outbox with times and a source of its own. */

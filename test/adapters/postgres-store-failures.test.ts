@@ -31,6 +31,83 @@ describe('postgres store: what may go wrong', () => {
       expect(await written()).toEqual(['kept']);
     }));
 
+  it('a release whose connection is killed in the middle is done again: each message is there once', () =>
+    withStore(async ({ store, schema }) => {
+      await added(store, topicOf(), { id: 'a', key: 'k' }, { id: 'b', key: 'k' });
+      const { leases, rows } = await readAll(store);
+      const verdicts = rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'park', reason: 'unroutable' }) as const);
+      await store.outbox.relay.settle(leases, verdicts);
+      const lock = await admin.connect();
+      const waiting = async (): Promise<number | undefined> => {
+        const found = await lock.query<{ pid: number }>(
+          `SELECT pid FROM pg_locks WHERE NOT granted AND relation = '"${schema}".outbox'::regclass`,
+        );
+        return found.rows[0]?.pid;
+      };
+      let releasing: Promise<unknown> | undefined;
+      try {
+        await lock.query(`BEGIN; LOCK TABLE "${schema}".outbox IN SHARE MODE`);
+        releasing = store.outbox.parked.release().catch((error: unknown) => error);
+        let pid: number | undefined;
+        await until('it waits', async () => {
+          pid = await waiting();
+          return pid !== undefined;
+        });
+        await kill(pid!);
+        await until(
+          'it waits again, on another connection',
+          async () => ![undefined, pid].includes(await waiting()),
+          5_000,
+        );
+        const parked = await lock.query(`SELECT FROM "${schema}".outbox_parked`);
+        expect(parked.rows).toHaveLength(2);
+      } finally {
+        await lock.query('COMMIT');
+        lock.release();
+      }
+      expect(await releasing).toEqual({ released: 2 });
+      expect((await readAll(store)).ids).toEqual(['a', 'b']);
+    }));
+
+  it('a release that fails in the middle leaves each message parked or waiting, and another goes on', () =>
+    withStore(async ({ store, schema }) => {
+      const ids = Array.from({ length: 150 }, (_, index) => `m-${index}`);
+      await added(store, topicOf(), ...ids.map((id) => ({ id })));
+      const { leases, rows } = await readAll(store);
+      const verdicts = rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'park', reason: 'unroutable' }) as const);
+      await store.outbox.relay.settle(leases, verdicts);
+      const outbox = `"${schema}".outbox`;
+      await admin.query(`ALTER TABLE ${outbox} ADD CONSTRAINT broken CHECK (message_id <> 'm-120')  NOT VALID`);
+      await expect(store.outbox.parked.release()).rejects.toThrow('broken');
+      expect((await readAll(store)).ids).toEqual(ids.slice(0, 100));
+      const left = await admin.query(
+        `SELECT message_id AS id FROM "${schema}".outbox_parked ORDER BY outbox_parked.id`,
+      );
+      expect(left.rows.map(({ id }) => id)).toEqual(ids.slice(100));
+      await admin.query(`ALTER TABLE ${outbox} DROP CONSTRAINT broken`);
+      expect(await store.outbox.parked.release()).toEqual({ released: 50 });
+      expect((await readAll(store)).ids).toEqual(ids);
+    }));
+
+  it('those who release at once above READ COMMITTED share the messages, too', async () => {
+    const max = 2;
+    const options = { connectionString, max, options: '-c default_transaction_isolation=serializable' };
+    await withStore(async ({ store, schema }) => {
+      const ids = Array.from({ length: 300 }, (_, index) => `m-${index}`);
+      await added(store, topicOf(), ...ids.map((id) => ({ id })));
+      const { leases, rows } = await readAll(store);
+      const verdicts = rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'park', reason: 'unroutable' }) as const);
+      await store.outbox.relay.settle(leases, verdicts);
+      const pools = [new pg.Pool(options), new pg.Pool(options)];
+      const strict = pools.map((pool) => postgresStore({ pool, schema }));
+      const released = await Promise.all(strict.map(({ outbox }) => outbox.parked.release()));
+      expect(released[0]!.released + released[1]!.released).toBe(300);
+      expect((await readAll(store)).ids).toEqual(ids);
+      for (const each of strict) await each.close();
+      for (const pool of pools) await pool.end();
+    });
+  });
+
   it('says that the outcome is unknown when the reply to COMMIT is lost', () =>
     withStore(async ({ store, pool }) => {
       const failing = store.outbox.transaction(async (tx) => {

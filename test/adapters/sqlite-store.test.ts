@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, it } from 'vitest';
+import { sqlite } from '../../adapters/sqlite/index.ts';
 import { type SqliteStoreOptions, sqliteStore } from '../../adapters/sqlite/store.ts';
+import { connect, createRelay, defineTopic } from '../../src/index.ts';
 import { added, gate, readAll, topicOf, until } from '../conformance/store-fixtures.ts';
 import { inboxStoreSuite, outboxStoreSuite, type StoreUnderTest, spillStoreSuite } from '../conformance/store-suite.ts';
 
@@ -194,6 +196,57 @@ describe('sqlite store', () => {
       expect(parked.map((each) => ({ ...each }))).toEqual([
         { message_id: 'm', key: 'k', headers: '{"a":"b"}', reason: 'unroutable' },
       ]);
+    }));
+
+  it('a release that fails in the middle leaves each message parked or waiting, and another goes on', () =>
+    withStore(async ({ store, handle }) => {
+      const ids = Array.from({ length: 150 }, (_, index) => `m-${index}`);
+      await added(store, topicOf(), ...ids.map((id) => ({ id })));
+      const { leases, rows } = await readAll(store);
+      const verdicts = rows.map(({ rowId, shard }) => ({ rowId, shard, kind: 'park', reason: 'unroutable' }) as const);
+      await store.outbox.relay.settle(leases, verdicts);
+      handle.exec(`CREATE TRIGGER broken BEFORE DELETE ON holdfast_outbox_parked WHEN old.message_id = 'm-120'
+        BEGIN SELECT raise(ABORT, 'broken here'); END`);
+      await expect(store.outbox.parked.release()).rejects.toThrow('broken here');
+      expect((await readAll(store)).ids).toEqual(ids.slice(0, 100));
+      const left = handle.prepare('SELECT message_id AS id FROM holdfast_outbox_parked ORDER BY id').all();
+      expect(left.map(({ id }) => id)).toEqual(ids.slice(100));
+      handle.exec('DROP TRIGGER broken');
+      expect(await store.outbox.parked.release()).toEqual({ released: 50 });
+      expect((await readAll(store)).ids).toEqual(ids);
+    }));
+
+  it('looking at parked messages, or moving them, inside a transaction is refused instead of waiting for itself', () =>
+    withStore(async ({ store }) => {
+      const { parked } = store.outbox;
+      await store.outbox.transaction(async () => {
+        await expect(parked.list()[Symbol.asyncIterator]().next()).rejects.toThrow('use its tx');
+        await expect(parked.release()).rejects.toThrow('use its tx');
+        await expect(parked.discard({ where: { ids: [] } })).rejects.toThrow('use its tx');
+      });
+      expect(await parked.release()).toEqual({ released: 0 });
+    }));
+
+  it('a message that nobody was there for is parked by a running relay, and arrives once it is released', () =>
+    withStore(async ({ store, path }) => {
+      const client = await connect({ adapter: sqlite({ path: `${path}-broker` }) });
+      const topic = defineTopic<{ n: number }>('parked.orders');
+      const relay = createRelay({ client, outbox: store.outbox });
+      await relay.start();
+      await store.outbox.transaction((tx) => store.outbox.add(tx, topic, { n: 1 }, { id: 'm' }));
+      const first = () => store.outbox.parked.list()[Symbol.asyncIterator]().next();
+      await until('it is parked', async () => !(await first()).done);
+      expect((await first()).value).toMatchObject({ id: 'm', topic: 'parked.orders', reason: 'unroutable' });
+      const seen: unknown[] = [];
+      await client.consume(topic, { group: 'g' }, ({ id, payload }) => {
+        seen.push([id, payload]);
+      });
+      expect(await store.outbox.parked.release({ where: { reason: 'unroutable' } })).toEqual({ released: 1 });
+      await until('it arrives', () => seen.length > 0);
+      expect(seen).toEqual([['m', { n: 1 }]]);
+      await client.close();
+      expect((await store.outbox.relay.pending()).total).toBe(0);
+      expect((await first()).done).toBe(true);
     }));
 
   it('works in memory, for one process', async () => {

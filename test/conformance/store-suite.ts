@@ -2,6 +2,7 @@ import type { StoreSuiteOptions } from './store-fixtures.ts';
 import { inboxCases } from './store-inbox-cases.ts';
 import { leaseCases } from './store-lease-cases.ts';
 import { outboxCases } from './store-outbox-cases.ts';
+import { parkedCases } from './store-parked-cases.ts';
 import { relayCases } from './store-relay-cases.ts';
 import { spillCases } from './store-spill-cases.ts';
 
@@ -12,6 +13,7 @@ export function outboxStoreSuite<Tx>(options: StoreSuiteOptions<Tx>): void {
   outboxCases(options);
   leaseCases(options);
   relayCases(options);
+  parkedCases(options);
 }
 
 /** What every inbox promises: handled once, with its effects, or not at all. */

@@ -57,12 +57,13 @@ const HARMLESS: ReadonlySet<string> = new Set(
     // Lists of columns, parts of statements and clocks: constants of this package
     'columns MESSAGE_COLUMNS messageColumns nowMs from held ready row time ms one haltedMessages haltedKeys removeStatement',
     'summary more.names more.aliases more.source more.arrays haltTables rest insert unlessOthers',
+    'parkedPage amongIds movedAndLast releasedColumns',
     // Numbers of this package
-    'VERSION shards countedRows Number.MAX_SAFE_INTEGER busyTimeoutMs',
+    'VERSION shards countedRows PAGE_BYTES Number.MAX_SAFE_INTEGER busyTimeoutMs',
   ].flatMap((line) => line.split(' ')),
 );
 /** Functions that make such pieces of such pieces. */
-const MAKERS = /^(?:after|milliseconds|microseconds|fence|notBehindFailed|insertStatement)\(.*\)$/s;
+const MAKERS = /^(?:after|milliseconds|microseconds|fence|notBehindFailed|insertStatement|pageOf|gone)\(.*\)$/s;
 const ARITHMETIC = /^(?:shards|countedRows) [+-] 1$/;
 const STATEMENT = /\b(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|COMMENT ON|LISTEN|NOTIFY|PRAGMA|WITH)\b/;
 
