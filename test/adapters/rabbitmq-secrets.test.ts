@@ -1,8 +1,7 @@
 import { rabbitmq } from 'holdfast/rabbitmq';
 import { expect, it } from 'vitest';
-import { freePorts } from '../fleet/ports.ts';
 import { CANARY } from '../input/canary.ts';
-import { refusedLogin, workingLogin } from './secrets.ts';
+import { DESERTED_PORT, refusedLogin, workingLogin } from './secrets.ts';
 
 const server = process.env.HOLDFAST_RABBITMQ_URL!;
 const management = process.env.HOLDFAST_RABBITMQ_MANAGEMENT_URL!;
@@ -28,8 +27,7 @@ it('a login that RabbitMQ refuses shows no password', async () => {
 });
 
 it('neither does a server that is not there', async () => {
-  const [port] = await freePorts(1);
-  expect((await refusedLogin(rabbitmq({ url: `amqp://u:${CANARY}@127.0.0.1:${port}` }))).code).toBe(
+  expect((await refusedLogin(rabbitmq({ url: `amqp://u:${CANARY}@127.0.0.1:${DESERTED_PORT}` }))).code).toBe(
     'broker-unreachable',
   );
 });

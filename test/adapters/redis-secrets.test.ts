@@ -1,9 +1,8 @@
 import { redis, redisDedupe } from 'holdfast/redis';
 import { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
-import { freePorts } from '../fleet/ports.ts';
 import { CANARY } from '../input/canary.ts';
-import { refusedLogin, seen, workingLogin } from './secrets.ts';
+import { DESERTED_PORT, refusedLogin, seen, workingLogin } from './secrets.ts';
 
 const server = process.env.HOLDFAST_REDIS_URL!;
 
@@ -19,8 +18,7 @@ it('a login that Redis refuses shows no password', async () => {
 });
 
 it('neither does a server that is not there', async () => {
-  const [port] = await freePorts(1);
-  const url = `redis://u:${CANARY}@127.0.0.1:${port}`;
+  const url = `redis://u:${CANARY}@127.0.0.1:${DESERTED_PORT}`;
   expect((await refusedLogin(redis({ url, connectTimeoutMs: 500 }))).code).toBe('broker-unreachable');
 });
 

@@ -6,6 +6,9 @@ import { until } from '../conformance/until.ts';
 import { type FaultProxy, startProxy } from '../fleet/proxy.ts';
 import { CANARY } from '../input/canary.ts';
 
+/** Where no server listens, nor will: a port that is free now may be given to another run's server in a moment. */
+export const DESERTED_PORT = 1;
+
 /** Everything that may end in a log, kept as text; and a way to say that the password is in none of it. */
 export function seen(): { add(what: string, thing: unknown): void; holdsNoPassword(): void } {
   const texts: (readonly [what: string, text: string])[] = [];
