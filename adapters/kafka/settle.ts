@@ -95,7 +95,7 @@ export function settler(context: Context, subscription: Subscription, hooks: Set
       return { topic: ladder, partition: rungFor(waitMs), record: copyOf(entry.record!, { origin, marks, waitMs }) };
     });
     const answers = await sendCopies(context, items);
-    const kinds = new Set(list.map(({ kind }) => kind));
+    const kinds = new Set(list.filter((_, index) => answers[index]!.stored === 'yes').map(({ kind }) => kind));
     if (kinds.has('dead')) await context.hooks.crashPoint?.('dead:copy-confirmed');
     if (kinds.has('retry')) await context.hooks.crashPoint?.('settle:copy-confirmed');
     for (const [index, settlement] of list.entries()) {
